@@ -1,0 +1,59 @@
+# `make demo` and `make test` start from a bare machine with Python 3.11+ and git.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PACKAGES := -e "packages/maya-data[synth]" -e packages/maya-encoder -e packages/maya-bridge -e packages/maya-eval -e packages/maya-train
+MANIFESTS := constraints.txt pyproject.toml $(wildcard packages/*/pyproject.toml)
+RECIPE := $(if $(filter 1,$(QUICK)),demo_quick,demo)
+
+# Idle threads must sleep: on a busy machine spinning ones slow training many times over.
+export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 0
+
+.PHONY: help demo test test-all lint wheels bench clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+demo: $(VENV)/.installed  ## twelve languages from shards to scores (QUICK=1: three, in about two minutes; LLM=gemma3_270m: the real one)
+	$(BIN)/maya-demo recipe=$(RECIPE) $(if $(LLM),llm=$(LLM))
+
+test: $(VENV)/.installed-dev lint  ## lint, types, import rules and the tests
+	$(BIN)/python -m pytest -m "not long" --durations=10
+
+test-all: $(VENV)/.installed-dev lint  ## the same, and the tests marked `long`
+	$(BIN)/python -m pytest --durations=10
+
+lint: $(VENV)/.installed-dev  ## ruff, import-linter and mypy
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+wheels: $(VENV)/.installed-dev  ## the five wheels, in dist/
+	@for package in packages/*; do $(BIN)/python -m build --wheel --no-isolation --outdir dist $$package || exit 1; done
+
+bench: $(VENV)/.installed-dev  ## speed against the named peers, on this machine
+	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:  ## remove the environment and what was built; runs/ stays
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than 3.11: name a newer one, for example make PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c constraints.txt --upgrade pip
+	@touch $@
+
+# torch first and pinned: the machine's own index may hold a build for its hardware.
+$(VENV)/.installed: $(VENV)/.created $(MANIFESTS)
+	$(PIP) install -q -c constraints.txt torch
+	$(PIP) install -q -c constraints.txt $(PACKAGES)
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml
+	$(PIP) install -q -c constraints.txt --group dev
+	@touch $@

@@ -1,0 +1,64 @@
+"""Projectors, prompt and decoder LLM: from encoder frames to text.
+
+Shapes: B utterances, S samples, T frames, F mel bins, D encoder width, U target tokens,
+V vocabulary with blank, Q speech positions, L LLM positions, H LLM hidden size, A heads.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maya_bridge.checkpoint import load, save
+    from maya_bridge.corruption import Corruption
+    from maya_bridge.llm import LLMConfig, load_llm
+    from maya_bridge.projectors import Projector, ProjectorOutput, UnitStates
+    from maya_bridge.prompt import PromptConfig
+    from maya_bridge.speech_llm import EncodedSpeech, SpeechLLM, make_speech_llm
+    from maya_bridge.target_loss import LossParts
+    from maya_bridge.text_copy import text_copy_loss
+    from maya_bridge.text_side import LLMTokenizer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Corruption",
+    "EncodedSpeech",
+    "LLMConfig",
+    "LLMTokenizer",
+    "LossParts",
+    "Projector",
+    "ProjectorOutput",
+    "PromptConfig",
+    "SpeechLLM",
+    "UnitStates",
+    "load",
+    "load_llm",
+    "make_speech_llm",
+    "save",
+    "text_copy_loss",
+]
+
+# Configs are composed long before a model is made, so nothing heavy is imported until a name is asked for.
+_HOME = {
+    "Corruption": "corruption",
+    "EncodedSpeech": "speech_llm",
+    "LLMConfig": "llm",
+    "LLMTokenizer": "text_side",
+    "LossParts": "target_loss",
+    "Projector": "projectors",
+    "ProjectorOutput": "projectors",
+    "PromptConfig": "prompt",
+    "SpeechLLM": "speech_llm",
+    "UnitStates": "projectors",
+    "load": "checkpoint",
+    "load_llm": "llm",
+    "make_speech_llm": "speech_llm",
+    "save": "checkpoint",
+    "text_copy_loss": "text_copy",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

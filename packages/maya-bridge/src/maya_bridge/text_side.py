@@ -1,0 +1,94 @@
+"""The LLM's tokenizer as the bridge needs it: special tokens by name, native script outside."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from maya_encoder.script import LANGS, fold, unfold
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+CONTROL_TOKENS = ("<|audio|>", "<|/audio|>", "<|transcribe|>")
+LANG_TOKENS = tuple(f"<|{lang}|>" for lang in LANGS)
+SPECIAL_TOKENS = CONTROL_TOKENS + LANG_TOKENS
+
+
+class LLMTokenizer:
+    """Wraps a Hugging Face fast tokenizer that knows SPECIAL_TOKENS.
+
+    With `script="common"` the LLM reads and writes the twelve scripts folded onto one; texts given to
+    and taken from this class are always in the language's own script.
+    """
+
+    def __init__(self, hf: "PreTrainedTokenizerFast", script: Literal["native", "common"] = "native"):
+        self.hf = hf
+        self.script = script
+        self._backend = hf.backend_tokenizer
+        # A transcript that happens to spell a special token is text, not a command.
+        self._backend.encode_special_tokens = True
+        missing = [token for token in SPECIAL_TOKENS if self._backend.token_to_id(token) is None]
+        if missing:
+            raise ValueError(f"the LLM's tokenizer must know {missing[0]}; see maya_bridge.spare_tokens")
+        self.bos_id = self._named_id("bos_token")
+        self.eos_id = self._named_id("eos_token")
+        self.pad_id = self._named_id("pad_token")
+        special = {self.bos_id, self.eos_id, self.pad_id, *map(self.special_id, SPECIAL_TOKENS)}
+        special |= {i for i, token in self._backend.get_added_tokens_decoder().items() if token.special}
+        self._special = special
+        self.text_ids = torch.tensor([i for i in range(self._backend.get_vocab_size()) if i not in special])
+
+    def _named_id(self, name: str) -> int:
+        token = getattr(self.hf, name)
+        if token is None:
+            raise ValueError(f"the LLM's tokenizer must define {name}, got none")
+        return self.special_id(str(token))
+
+    def special_id(self, token: str) -> int:
+        """Return the id of a special token."""
+        index = self._backend.token_to_id(token)
+        assert index is not None, token
+        return int(index)
+
+    def lang_token(self, lang: str) -> str:
+        """Return the token that names a language in the prompt."""
+        if lang not in LANGS:
+            raise ValueError(f"`lang` must be one of {' '.join(LANGS)}, got {lang}")
+        return f"<|{lang}|>"
+
+    def lang_id(self, lang: str) -> int:
+        """Return the id of `lang_token`."""
+        return self.special_id(self.lang_token(lang))
+
+    def encode(self, text: str, lang: str) -> list[int]:
+        """Return the ids of a text, no <bos>, no <eos>; characters that a vocabulary lacks are left out.
+
+        A text begins with a space, as a word inside a sentence does and as SentencePiece has it.
+        """
+        folded = fold(text) if self.script == "common" else text
+        return self.encode_piece(f" {folded}") if text else []
+
+    def encode_piece(self, piece: str) -> list[int]:
+        """Return the ids of a bit of text that is in the LLM's script already."""
+        return list(self._backend.encode(piece, add_special_tokens=False).ids)
+
+    def encode_batch(self, texts: Sequence[str], langs: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return ids (B, U), right-padded, and their lengths (B,)."""
+        rows = [torch.tensor(self.encode(text, lang)) for text, lang in zip(texts, langs, strict=True)]
+        lens = torch.tensor([len(row) for row in rows])
+        padded = torch.nn.utils.rnn.pad_sequence([row.long() for row in rows], True, self.pad_id)
+        return padded, lens
+
+    def decode(self, ids: Sequence[int], lang: str) -> str:
+        """Return the text before the first <eos>, in the language's own script."""
+        ids = list(ids)
+        ids = ids[: ids.index(self.eos_id)] if self.eos_id in ids else ids
+        text = self._backend.decode([i for i in ids if i not in self._special]).strip()
+        return unfold(text, lang) if self.script == "common" else text
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer as Hugging Face does."""
+        self.hf.save_pretrained(folder)

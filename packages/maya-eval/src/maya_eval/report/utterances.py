@@ -1,0 +1,116 @@
+"""Single utterances on the page: samples to hear, and the hardest, each head aligned under the reference."""
+
+import base64
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from maya_eval.edits import align_words
+from maya_eval.report.markup import head_color, language, note, section, tag, text
+from maya_eval.scores import Scored
+from maya_eval.summary import percent
+
+ByHead = Mapping[str, Scored]
+"""What each head wrote for one utterance."""
+
+
+def group_utterances(scored: Mapping[str, Sequence[Scored]]) -> dict[str, dict[str, Scored]]:
+    """Returns the outputs of all heads by utterance id."""
+    utterances: dict[str, dict[str, Scored]] = defaultdict(dict)
+    for head, items in scored.items():
+        for item in items:
+            utterances[item.hypothesis.utt_id][head] = item
+    return dict(utterances)
+
+
+def samples(
+    wavs: Mapping[str, Path], ids: Mapping[str, str], utterances: Mapping[str, ByHead], heads: Sequence[str]
+) -> str:
+    """Returns an audio player a language, with what was said and written where the id is known."""
+    cards = []
+    for lang, path in sorted(wavs.items()):
+        source = "data:audio/wav;base64," + base64.b64encode(path.read_bytes()).decode()
+        player = tag("audio", "", controls="controls", preload="metadata", src=source)
+        outputs = utterances.get(ids.get(lang, ""))
+        inner = tag("h3", language(lang)) + player + (aligned(outputs, heads) if outputs else "")
+        cards.append(tag("article", inner, class_="sample"))
+    if not cards:
+        return ""
+    explanation = "One utterance of the test split a language; the texts are shown as they were scored."
+    return section(
+        "listen", "Listen", tag("div", "".join(cards), class_="samples"), _legend(), note(explanation)
+    )
+
+
+def hardest(utterances: Mapping[str, ByHead], heads: Sequence[str], worst: int) -> str:
+    """Returns, language by language, the utterances with the most word errors over all heads."""
+    by_lang: dict[str, list[ByHead]] = defaultdict(list)
+    for outputs in utterances.values():
+        by_lang[next(iter(outputs.values())).hypothesis.lang].append(outputs)
+    folds: list[str] = []
+    for lang, items in sorted(by_lang.items()):
+        chosen = sorted(items, key=_errors, reverse=True)[:worst]
+        chosen = [outputs for outputs in chosen if _errors(outputs)]
+        flawless = sum(not _errors(outputs) for outputs in items)
+        count = tag("span", f"{flawless} of {len(items)} right in every head", class_="quiet")
+        body = "".join(tag("article", aligned(outputs, heads), class_="utterance") for outputs in chosen)
+        summary = tag("summary", language(lang) + count)
+        opened = "open" if not folds else None
+        folds.append(tag("details", summary + body, open=opened))
+    return section("hardest", "The hardest utterances", _legend(), "".join(folds)) if folds else ""
+
+
+def _errors(outputs: ByHead) -> int:
+    return sum(item.words.errors for item in outputs.values())
+
+
+def aligned(outputs: ByHead, heads: Sequence[str]) -> str:
+    """Returns the reference with the words of each head in columns under it."""
+    first = next(iter(outputs.values()))
+    lang = first.hypothesis.lang
+    ref = first.ref.split() or [""]
+    shown = [(i, head, outputs[head]) for i, head in enumerate(heads) if head in outputs]
+    labels = tag("span", "said") + "".join(
+        tag("span", text(head.upper()), class_="head", style=f"--c:{head_color(i)}") for i, head, _ in shown
+    )
+    rows = [_cells(item) for _, _, item in shown]
+    columns = "".join(
+        tag("span", tag("b", text(word)) + "".join(row[i] for row in rows), class_="col")
+        for i, word in enumerate(ref)
+    )
+    body = tag("div", labels, class_="labels") + tag("div", columns, class_="cols", lang=lang, dir="auto")
+    return tag("div", body, class_="aligned") + _facts(first, shown)
+
+
+def _cells(item: Scored) -> list[str]:
+    """Returns one cell a reference word; made-up words stand with the word before them."""
+    cells: list[str] = []
+    leading = ""
+    for op, ref, hyp in align_words(item.ref, item.hyp):
+        if op == "insert":
+            added = "".join(tag("ins", text(word)) + " " for word in hyp)
+            if cells:
+                cells[-1] += " " + added
+            else:
+                leading = added
+        elif op == "delete":
+            cells += [tag("del", "&middot;")] * len(ref)
+        else:
+            cells += [tag("mark", text(word)) if op == "replace" else text(word) for word in hyp]
+    cells = cells or [""]
+    cells[0] = leading + cells[0]
+    return [tag("span", cell) for cell in cells]
+
+
+def _facts(first: Scored, shown: Sequence[tuple[int, str, Scored]]) -> str:
+    facts = [f"{head.upper()} {percent(item.words.rate, 0)} %" for _, head, item in shown]
+    if first.hypothesis.speaker:
+        facts.append(f"voice {first.hypothesis.speaker}")
+    if first.hypothesis.duration:
+        facts.append(f"{first.hypothesis.duration:.1f} s")
+    return tag("p", text(" · ".join([*facts, first.hypothesis.utt_id])), class_="facts")
+
+
+def _legend() -> str:
+    pieces = f"{tag('mark', 'another word')} {tag('ins', 'made up')} {tag('del', '&middot;')} missed"
+    return tag("p", pieces, class_="legend diff")

@@ -1,0 +1,175 @@
+"""RunConfig to objects: the one place where all packages meet. Read it from top to bottom."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import maya_bridge.checkpoint as bridge_checkpoint
+from lightning.fabric import Fabric
+from maya_bridge.corruption import Corruption
+from maya_bridge.llm import LLMConfig, load_folder, load_llm
+from maya_bridge.prompt import PromptConfig
+from maya_bridge.speech_llm import SpeechLLM
+from maya_bridge.tiny import common_characters
+from maya_data.batch import Batch
+from maya_encoder import checkpoint as acoustic_checkpoint
+from maya_encoder.acoustic_model import AcousticModel, AcousticModelConfig
+from maya_encoder.tokenizer import Tokenizer
+from torch import Tensor, nn
+
+from maya_train.errors import ConfigError
+from maya_train.schema import RunConfig
+from maya_train.sources import TrainingData, cache_batches
+from maya_train.tasks import Task
+from maya_train.tasks.acoustic import AcousticTask
+from maya_train.tasks.encoder_cache import EncoderCache, fill, key_of
+from maya_train.tasks.speech_llm import SpeechLLMTask
+from maya_train.tasks.text_copy import TextCopyTask
+
+BYTES_A_VALUE = 2  # the cache keeps float16
+FEATURES_A_SECOND = 100
+WEIGHTS = acoustic_checkpoint.WEIGHTS_FILE
+
+Say = Callable[[str], None]
+
+
+def build_task(
+    fabric: Fabric, cfg: RunConfig, data: TrainingData, say: Say
+) -> tuple[Task, EncoderCache | None]:
+    """The task of a stage with its model, weights of an earlier stage included, and what is kept of a frozen encoder."""
+    task: Task
+    cache: EncoderCache | None = None
+    if cfg.task == "text_copy":
+        task = _text_copy(cfg)
+    elif cfg.task == "acoustic":
+        acoustic = build_acoustic(cfg)
+        if cfg.cache_encoder:
+            cache = keep_outputs(fabric, cfg, data, acoustic, say)
+        task = AcousticTask(acoustic, cfg.train, cfg.loss, cache)
+    else:
+        model = build_speech_llm(cfg)
+        if cfg.cache_encoder:
+            cache = keep_outputs(fabric, cfg, data, model, say)
+        task = SpeechLLMTask(model, cfg.train, _corruption(cfg), cache)
+    task.made_by = {"recipe": cfg.recipe, "stage": cfg.stage, "llm": _llm_name(cfg)}
+    return task, cache
+
+
+def build_acoustic(cfg: RunConfig) -> AcousticModel:
+    """Front end, encoder and heads, with the weights of `init_from` where one is given."""
+    tokenizer = Tokenizer.load(cfg.tokenizer)
+    config = AcousticModelConfig(
+        encoder=cfg.encoder,
+        heads=cfg.heads,
+        langs=cfg.langs,
+        text=cfg.text,
+        frontend=asdict(cfg.frontend),
+        specaugment=None if cfg.specaugment is None else asdict(cfg.specaugment),
+    )
+    model = AcousticModel(config, tokenizer)
+    if cfg.init_from is not None:
+        _adopt_weights(model, Path(cfg.init_from), new_heads=set(cfg.train) - {"encoder"})
+    return model
+
+
+def build_speech_llm(cfg: RunConfig) -> SpeechLLM:
+    """Acoustic model, projector and LLM; what `init_from` holds of them is taken from there."""
+    acoustic = build_acoustic(cfg)
+    folder = None if cfg.init_from is None else Path(cfg.init_from)
+    if folder is None or not (folder / "llm").is_dir():
+        llm, tokenizer = load_llm(_llm_config(cfg), common_characters(acoustic.tokenizer))
+        return SpeechLLM(acoustic, cfg.projector, llm, tokenizer, _prompt(cfg))
+    saved = acoustic_checkpoint.read_config(folder)
+    _refuse_other_llm(cfg, folder, saved)
+    own = LLMConfig(path=str(folder / "llm"), dtype=_llm_config(cfg).dtype, script=_llm_config(cfg).script)
+    llm, tokenizer = load_folder(folder / "llm", own)
+    model = SpeechLLM(acoustic, cfg.projector, llm, tokenizer, _prompt(cfg))
+    if saved["projector"] == asdict(cfg.projector):
+        bridge_checkpoint.load_projector(model, folder / WEIGHTS)
+    return model
+
+
+def keep_outputs(
+    fabric: Fabric, cfg: RunConfig, data: TrainingData, model: AcousticModel | SpeechLLM, say: Say
+) -> EncoderCache | None:
+    """What the frozen encoder gives for all training data, or None where that takes more than `cache_gib`."""
+    acoustic = model if isinstance(model, AcousticModel) else model.acoustic
+    with_ctc = isinstance(model, SpeechLLM) and "ctc" in model.projector.needs
+    width = acoustic.encoder.hidden_size + (acoustic.tokenizer.vocab_size + 1 if with_ctc else 0)
+    frames = float(data.index.durations[data.usable_rows()].sum()) * FEATURES_A_SECOND
+    need = frames / acoustic.encoder.subsampling_factor * width * BYTES_A_VALUE / 2**30
+    if need > cfg.cache_gib:
+        say(
+            f"{cfg.stage}: encoder outputs take {need:.1f} GiB, more than cache_gib={cfg.cache_gib:g}:"
+            " they are computed anew for every batch"
+        )
+        return None
+    parts = [acoustic.encoder, *([acoustic.heads["ctc"]] if with_ctc else [])]
+    selection = (cfg.data.min_duration, cfg.data.max_duration, cfg.data.langs)
+    key = key_of(nn.ModuleList(parts), data.index.fingerprint, selection, asdict(cfg.frontend), cfg.langs)
+    model.to(fabric.device).eval()
+
+    def encode(batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+        out, lens = acoustic.encode(batch.waveforms, batch.waveform_lens, batch.langs)
+        return out, lens, acoustic.heads["ctc"].log_probs(out) if with_ctc else None
+
+    folder = Path(cfg.run_dir) / "encoder_outputs" / key
+    return fill(fabric, folder, cache_batches(cfg, data), encode, say)
+
+
+def _text_copy(cfg: RunConfig) -> TextCopyTask:
+    characters = common_characters(Tokenizer.load(cfg.tokenizer))
+    llm, tokenizer = load_llm(_llm_config(cfg), characters)
+    return TextCopyTask(llm, tokenizer, _prompt(cfg), cfg.train, _corruption(cfg))
+
+
+def _llm_config(cfg: RunConfig) -> LLMConfig:
+    assert isinstance(cfg.llm, LLMConfig)
+    return cfg.llm
+
+
+def _llm_name(cfg: RunConfig) -> dict[str, Any] | None:
+    """What tells one LLM from another; where it lies is not part of it."""
+    if cfg.llm is None:
+        return None
+    return {key: value for key, value in asdict(cfg.llm).items() if key not in ("dtype", "path")}
+
+
+def _prompt(cfg: RunConfig) -> PromptConfig:
+    return cfg.prompt or PromptConfig()
+
+
+def _corruption(cfg: RunConfig) -> Corruption | None:
+    return None if cfg.corruption is None else Corruption(**asdict(cfg.corruption))
+
+
+def _refuse_other_llm(cfg: RunConfig, folder: Path, saved: dict[str, Any]) -> None:
+    made_with = (saved.get("made_by") or {}).get("llm")
+    if made_with is not None and made_with != _llm_name(cfg):
+        odd = next(key for key in made_with if made_with[key] != getattr(cfg.llm, key, None))
+        raise ConfigError(
+            f"init_from: {folder} was made with llm.{odd}={made_with[odd]}, this run says"
+            f" {getattr(cfg.llm, odd, None)}; start from a stage before the LLM came in"
+        )
+
+
+def _adopt_weights(model: AcousticModel, folder: Path, new_heads: set[str]) -> None:
+    """Take all tensors of `folder`; only a head that this stage trains may be new."""
+    config = acoustic_checkpoint.read_config(folder)
+    if (
+        sha := Tokenizer.load(folder / acoustic_checkpoint.TOKENIZER_FOLDER).sha256
+    ) != model.tokenizer.sha256:
+        raise ConfigError(
+            f"init_from: {folder} was trained with another tokenizer ({sha[:8]}) than this run's"
+        )
+    if list(config["langs"]) != list(model.langs):
+        raise ConfigError(
+            f"init_from: {folder} knows the languages {config['langs']}, this run says {model.langs}"
+        )
+    tensors = acoustic_checkpoint.read_tensors(folder)
+    found = {key: value for key, value in tensors.items() if not key.startswith("projector.")}
+    new = tuple(f"heads.{name}." for name in new_heads if name not in config["heads"])
+    wanted = {key: value for key, value in model.state_dict().items() if not (new and key.startswith(new))}
+    acoustic_checkpoint.check_fit(wanted, found, folder)
+    model.load_state_dict(found, strict=False)

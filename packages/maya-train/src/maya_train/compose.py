@@ -1,0 +1,176 @@
+"""One typed RunConfig a stage, out of the YAML files in configs/ and key=value overrides.
+
+The later layer wins (`layers.py`); each is merged by itself, so that an error knows where its value came
+from. Below this module nobody sees a DictConfig.
+"""
+
+import hashlib
+import importlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from maya_train.errors import ConfigError
+from maya_train.layers import (
+    Layer,
+    load_file,
+    load_recipe,
+    parse_values,
+    pick_stages,
+    split_overrides,
+    stage_layers,
+)
+from maya_train.registry import lookup
+from maya_train.schema import SECTIONS, SLOTS, UNUSED, RunConfig
+
+PLACE_KEYS = (
+    "out_dir",
+    "devices",
+    "num_nodes",
+    "accelerator",
+    "threads",
+    "reader",
+    "save_every",
+    "valid_every",
+    "log_every",
+    "keep_last",
+)
+"""What says where and how watched a run is, not what it learns."""
+
+
+def find_configs(start: Path | None = None) -> Path:
+    """The configs folder of `start` (default: here) or its parents, else the copy inside this package."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "configs" / "config.yaml").is_file() and (folder / "configs" / "recipe").is_dir():
+            return folder / "configs"
+    return Path(__file__).parent / "configs"
+
+
+def compose(overrides: Sequence[str] = (), configs: Path | None = None) -> list[RunConfig]:
+    """The runs that a command line asks for, one a stage, in order.
+
+    Args:
+        overrides: `recipe=`, `stage=`, `<group>=<file>`, `config=<a saved config.yaml>` and `key=value`.
+        configs: the folder to read; default: see `find_configs`.
+    """
+    root = configs or find_configs()
+    if not (root / "config.yaml").is_file():
+        raise ConfigError(f"{root}: no folder of configs: it has no config.yaml")
+    choices, values = split_overrides(root, overrides)
+    typed_values = parse_values(values)
+    if (saved := choices.pop("config", None)) is not None:
+        if choices:
+            raise ConfigError(
+                f"config={saved} is a whole run; {', '.join(choices)}= cannot be chosen beside it"
+            )
+        return [_typed([(saved, load_file(Path(saved))), typed_values])]
+    recipe = load_recipe(root, choices)
+    stages = pick_stages(recipe, choices)
+    if "out_dir" in typed_values[1] and len(stages) > 1:
+        raise ConfigError(
+            "command line: out_dir is the folder of one stage; choose one with stage=, or set run_dir"
+        )
+    runs = [_typed([*stage_layers(root, recipe, stage, choices), typed_values]) for stage in stages]
+    for run in runs:
+        _resolve_previous(run, {other.stage: other.out_dir for other in runs})
+    return runs
+
+
+def reload(path: Path) -> RunConfig:
+    """The run whose resolved config was saved at `path`."""
+    return _typed([(str(path), load_file(path))])
+
+
+def save(cfg: RunConfig, path: Path) -> None:
+    """Write `cfg` so that `reload(path)`, or `config=path` on the command line, is the same run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(OmegaConf.to_yaml(OmegaConf.create(asdict(cfg))), encoding="utf-8")
+    temporary.replace(path)
+
+
+def digest(cfg: RunConfig) -> str:
+    """A short hash of all that decides what is learnt: equal for the same training elsewhere."""
+    content = {key: value for key, value in asdict(cfg).items() if key not in PLACE_KEYS}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _typed(layers: list[Layer]) -> RunConfig:
+    cfg = _skeleton(layers)
+    for source, layer in layers:
+        _merge(cfg, source, layer)
+    if missing := OmegaConf.missing_keys(cfg):
+        raise ConfigError(f"no value given for {', '.join(sorted(missing))}")
+    fields = {str(key): _to_object(str(key), cfg) for key in cfg}
+    fields["heads"] = {name: head for name, head in fields["heads"].items() if head is not None}
+    fields.update(dict.fromkeys(UNUSED[fields["task"]]))
+    try:
+        return RunConfig(**fields)
+    except ValueError as error:
+        raise ConfigError(f"stage {fields['stage']}: {error}") from None
+
+
+def _merge(cfg: DictConfig, source: str, layer: DictConfig) -> None:
+    try:
+        cfg.merge_with(layer)
+    except OmegaConfBaseException as error:
+        key = error.full_key or ", ".join(map(str, layer))
+        raise ConfigError(f"{source}: {key}: {str(error).splitlines()[0]}") from None
+
+
+def _skeleton(layers: list[Layer]) -> DictConfig:
+    """RunConfig with the chosen plugin's dataclass in each slot, so that a merge checks their keys too."""
+    cfg: DictConfig = OmegaConf.structured(RunConfig)
+    untyped = DictConfig({})
+    for source, layer in layers:
+        _merge(untyped, source, layer)
+    for slot, kind in SLOTS.items():
+        if untyped.get(slot) is not None:
+            cfg[slot] = _plugin(slot, kind, untyped[slot])
+    for name, head in (untyped.get("heads") or {}).items():
+        cfg.heads[name] = None if head is None else _plugin(f"heads.{name}", "heads", head)
+    for key, path in SECTIONS.items():
+        module, _, cls = path.partition(":")
+        OmegaConf.update(cfg, key, OmegaConf.structured(getattr(importlib.import_module(module), cls)))
+    return cfg
+
+
+def _plugin(slot: str, kind: str, chosen: Any) -> DictConfig:
+    if not isinstance(chosen, DictConfig):
+        raise ConfigError(f"{slot}: expected the fields of a plugin, got {chosen!r}")
+    if chosen.get("name") is None:
+        group = slot.split(".")[0]
+        how = f"add {slot}=<a file of configs/{group}>" if group in SLOTS else f"add {slot}.name="
+        raise ConfigError(f"{slot}: nothing chosen; {how}")
+    try:
+        plugin: DictConfig = OmegaConf.structured(lookup(kind, chosen.name))
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{slot}.name={chosen.name}: cannot be imported: {error}") from error
+    return plugin
+
+
+def _to_object(key: str, cfg: DictConfig) -> Any:
+    try:
+        value = cfg[key]
+        return OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or key}: {str(error).splitlines()[0]}") from None
+    except ValueError as error:  # from a __post_init__, which knows only its own fields
+        raise ConfigError(f"{key}: {error}") from None
+
+
+def _resolve_previous(run: RunConfig, out_dirs: dict[str, str]) -> None:
+    """Replace `init_from: previous` by the folder itself, so that the saved config stands alone."""
+    if run.init_from != "previous":
+        return
+    position = run.stages.index(run.stage)
+    if position == 0:
+        raise ConfigError(f"init_from: previous: {run.stage} is the first stage of recipe {run.recipe}")
+    before = run.stages[position - 1]
+    run.init_from = str(Path(out_dirs.get(before, f"{run.run_dir}/{before}")) / "model")

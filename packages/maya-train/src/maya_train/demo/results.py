@@ -1,0 +1,128 @@
+"""The demo's last page: `summary.json`, the finished model, samples to listen to, the report and the table."""
+
+import json
+import platform
+import shutil
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from maya_train.demo.pipeline import DECODERS
+from maya_train.demo.steps import Ledger
+
+STATEMENT = (
+    "Sentences and voices of the test were never trained on, but all speech comes from one synthesiser and every "
+    "word occurs in training: the scores show that the whole path learns and hears, not how it does on people."
+)
+PACKAGES = ("maya-data", "maya-encoder", "maya-bridge", "maya-train", "maya-eval", "torch", "transformers", "lightning")
+
+
+def write_results(run_dir: Path, stages: Sequence[str], ledger: Ledger, console: Console) -> dict[str, Any]:
+    """Scores the hypotheses once, writes everything a person would want to see, and prints the table."""
+    from maya_eval.hypotheses import read_hypotheses
+    from maya_eval.tables import summary_table
+
+    hyps = {head: read_hypotheses(run_dir / "hyps" / f"{head}.jsonl") for head in DECODERS}
+    _finished_model(run_dir / stages[-1] / "model", run_dir / "model")
+    ids = _write_samples(run_dir / "index" / "test", run_dir / "samples")
+    started = time.monotonic()
+    summary = {
+        "rows": [row for head, rows in hyps.items() for row in _rows(head, rows)],
+        "rtf": {head: _real_time_factor(rows) for head, rows in hyps.items()},
+        "seconds": _seconds(run_dir, stages, ledger),
+        "peak_gib": round(ledger.peak_gib, 2),
+        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "statement": STATEMENT,
+    }
+    summary["seconds"]["score"] = round(time.monotonic() - started, 2)
+    text = json.dumps(summary, ensure_ascii=False, indent=1)
+    (run_dir / "summary.json").write_text(text + "\n", encoding="utf-8")
+    _write_report(run_dir, summary, hyps, ids)
+    console.print(summary_table(summary, title="Unseen sentences, unseen voices"))
+    console.print(STATEMENT, style="dim")
+    _print_where(run_dir, console)
+    return summary
+
+
+def _rows(head: str, hyps: list[Any]) -> list[dict[str, Any]]:
+    from maya_eval.scores import permute_within_language, score
+
+    return [
+        {
+            "lang": row.group,
+            "head": head,
+            "split": split,
+            "wer": row.wer,
+            "cer": row.cer,
+            "utterances": row.utterances,
+        }
+        for split, outputs in (("test", hyps), ("control", permute_within_language(hyps)))
+        for row in score(outputs)
+    ]
+
+
+def _real_time_factor(hyps: list[Any]) -> float:
+    return round(sum(row.elapsed or 0 for row in hyps) / sum(row.duration for row in hyps), 4)
+
+
+def _seconds(run_dir: Path, stages: Sequence[str], ledger: Ledger) -> dict[str, float]:
+    """Seconds of each step, the training split into its stages."""
+    seconds: dict[str, float] = {}
+    for name in ledger.done:
+        if name != "train":
+            seconds[name] = ledger.seconds(name)
+            continue
+        for stage in stages:
+            done = json.loads((run_dir / stage / "DONE").read_text(encoding="utf-8"))
+            seconds[stage] = round(float(done["seconds"]), 2)
+        seconds["train, start and end"] = round(
+            max(0.0, ledger.seconds(name) - sum(seconds[stage] for stage in stages)), 2
+        )
+    return seconds
+
+
+def _finished_model(source: Path, target: Path) -> None:
+    """Copies the last stage's model to the place that users are told."""
+    partial = target.with_name(".model.tmp")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+
+
+def _write_samples(index_dir: Path, out_dir: Path) -> dict[str, str]:
+    """Writes the first held-out utterance of each language as WAV, and whose they are as ids.json."""
+    import soundfile
+    from maya_data.fetch import read_audio
+    from maya_data.index import SegmentIndex
+
+    out_dir.mkdir(parents=True, exist_ok=True)
+    index = SegmentIndex.open(index_dir)
+    ids: dict[str, str] = {}
+    for i in range(len(index)):
+        segment = index.row(i)
+        if segment.lang not in ids:
+            ids[segment.lang] = segment.id
+            soundfile.write(out_dir / f"{segment.lang}.wav", read_audio(index, i), 16_000)
+    (out_dir / "ids.json").write_text(json.dumps(ids), encoding="utf-8")
+    return ids
+
+
+def _write_report(run_dir: Path, summary: dict[str, Any], hyps: dict[str, Any], ids: dict[str, str]) -> None:
+    from maya_eval.report import render
+
+    samples = {lang: run_dir / "samples" / f"{lang}.wav" for lang in ids}
+    page = render(
+        summary, hyps, samples, sample_ids=ids, title=f"Maya ASR: {run_dir.name}", statement=STATEMENT
+    )
+    (run_dir / "report.html").write_text(page, encoding="utf-8")
+
+
+def _print_where(run_dir: Path, console: Console) -> None:
+    sample = f"{run_dir}/samples/hi.wav"
+    console.print(f"report  {run_dir}/report.html", f"summary {run_dir}/summary.json", sep="\n", highlight=False)
+    console.print(f"try it  maya-transcribe {sample} --model {run_dir}/model --lang hi", highlight=False)

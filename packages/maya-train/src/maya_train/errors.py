@@ -1,0 +1,9 @@
+"""The errors that end a start with one sentence instead of a traceback."""
+
+
+class ConfigError(ValueError):
+    """A config that cannot be used; the message names the key and the file or argument that set it."""
+
+
+class LaunchError(ValueError):
+    """Devices, processes or files that a run asks for and this machine does not have."""

@@ -1,0 +1,87 @@
+"""A word from the launcher: configs, devices and files are checked once, before torchrun starts any process.
+
+torchrun (and so `fabric run`) loads the entry-point group `torchrun.handlers` in the launcher. Ours looks at
+the command line; if it starts our run.py, a run that cannot work ends there: one sentence, exit status 2.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+FABRIC_OPTIONS = (
+    "accelerator",
+    "strategy",
+    "devices",
+    "num-nodes",
+    "node-rank",
+    "main-address",
+    "main-port",
+    "precision",
+)
+
+
+def torchrun_handler() -> Callable[[Any], Any]:
+    """Check the run that this launcher is about to start; return a rendezvous handler that nobody wants."""
+    command = script_arguments(sys.argv)
+    if command is not None and "RANK" not in os.environ:
+        from maya_train.cli import prepare_or_exit
+
+        prepare_or_exit(command, {**os.environ, **torchrun_environment(sys.argv)})
+    return _no_rendezvous
+
+
+def script_arguments(argv: Sequence[str]) -> list[str] | None:
+    """The arguments of our run.py, if `argv` is `fabric run` or torchrun with it; else None."""
+    program = Path(argv[0]).parts[-3:] if argv else ()
+    is_fabric = _is_program(program, "fabric", ("lightning", "fabric", "cli.py"))
+    if not is_fabric and not _is_program(program, "torchrun", ("torch", "distributed", "run.py")):
+        return None
+    for position, item in enumerate(argv[1:], start=1):
+        if Path(item).name == "run.py" and _is_ours(Path(item)):
+            rest = list(argv[position + 1 :])
+            return _without_fabric_options(rest) if is_fabric else rest
+    return None
+
+
+def torchrun_environment(argv: Sequence[str]) -> Mapping[str, str]:
+    """What torchrun will tell its workers, as far as a check needs it; nothing for `fabric run`."""
+    if "LT_CLI_USED" in os.environ:
+        return {}
+    options = " ".join(argv).replace("=", " ").replace("_", "-").split()
+    values = {key: value for key, value in pairwise(options) if key.startswith("--n")}
+    local, nodes = values.get("--nproc-per-node", "1"), values.get("--nnodes", "1")
+    if not (local.isdigit() and nodes.isdigit()):  # `auto`, `1:4`: known only to torchrun
+        return {}
+    world = str(int(local) * int(nodes))
+    return {"TORCHELASTIC_RUN_ID": "none", "LOCAL_WORLD_SIZE": local, "WORLD_SIZE": world}
+
+
+def _is_program(parts: Sequence[str], name: str, module: tuple[str, ...]) -> bool:
+    return bool(parts) and (Path(parts[-1]).stem == name or tuple(parts) == module)
+
+
+def _is_ours(script: Path) -> bool:
+    return script.is_file() and "maya_train" in script.read_text(encoding="utf-8", errors="replace")
+
+
+def _without_fabric_options(items: list[str]) -> list[str]:
+    """Fabric takes its own options from anywhere on the line, up to a bare `--`."""
+    kept: list[str] = []
+    while items:
+        item = items.pop(0)
+        if item == "--":
+            return kept + items
+        option, equals, _ = item.removeprefix("--").partition("=")
+        if item.startswith("--") and option.replace("_", "-") in FABRIC_OPTIONS:
+            if not equals and items:
+                items.pop(0)
+        else:
+            kept.append(item)
+    return kept
+
+
+def _no_rendezvous(params: Any) -> Any:
+    raise ValueError("maya-preflight only checks a run; it is no rendezvous backend")

@@ -1,0 +1,12 @@
+"""A kind and a name to the plugin they stand for, for names that the user typed."""
+
+from typing import Any
+
+from maya_encoder.plugins import UnknownPlugin, available, find
+
+__all__ = ["UnknownPlugin", "available", "lookup"]
+
+
+def lookup(kind: str, name: str) -> Any:
+    """The plugin class; `module:Class` is an import path, for code that is not installed as a plugin."""
+    return find(kind, name, allow_path=True)

@@ -1,0 +1,277 @@
+"""RunConfig: everything one stage of training can be told. The string under a field is its help.
+
+Plugin slots and the sections of other packages are typed `Any` here; `compose` puts the chosen dataclass in
+their place before anything is merged, so that every key is checked.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+Module = Literal["encoder", "ctc", "rnnt", "projector", "llm"]
+"""The names that `train` and `lr` may use."""
+
+Precision = Literal["32-true", "bf16-mixed", "bf16-true", "64-true"]
+
+SLOTS = {"reader": "readers", "encoder": "encoders", "projector": "projectors", "strategy": "strategies"}
+"""Root key -> kind of plugin that lives there. `heads` holds one plugin of kind `heads` a name."""
+
+SECTIONS = {
+    "llm": "maya_bridge.llm:LLMConfig",
+    "prompt": "maya_bridge.prompt:PromptConfig",
+    "data.mix": "maya_data.mix:MixConfig",
+}
+"""Key -> the dataclass of another package that is laid there (imported only when a run is composed)."""
+
+UNUSED: dict[str, tuple[str, ...]] = {
+    "acoustic": ("projector", "llm", "prompt", "corruption"),
+    "text_copy": ("encoder", "projector"),
+    "speech_llm": (),
+}
+"""Task -> keys that it never reads: emptied after checking, so that they cannot change a stage's digest."""
+
+
+@dataclass(kw_only=True)
+class LossConfig:
+    """Weights of the acoustic losses."""
+
+    ctc: float = 0.3
+    """Weight of the CTC loss; 0 turns it off."""
+    rnnt: float = 0.7
+    """Weight of the transducer loss; 0 turns it off."""
+    rnnt_from: float = 0.0
+    """Fraction of the steps after which the transducer loss enters."""
+
+    def __post_init__(self) -> None:
+        """Refuse weights without a meaning."""
+        _within("rnnt_from", self.rnnt_from, 0.0, 1.0)
+        _at_least("ctc", self.ctc, 0)
+        _at_least("rnnt", self.rnnt, 0)
+
+
+@dataclass(kw_only=True)
+class OptimConfig:
+    """AdamW and its learning-rate schedule; the peak rates are in `lr`."""
+
+    betas: tuple[float, float] = (0.9, 0.98)
+    """Decay of AdamW's two moments."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay; norms, biases and embeddings get none."""
+    warmup_steps: int = 0
+    """Steps of linear warm-up from 0."""
+    schedule: Literal["cosine", "wsd", "constant"] = "cosine"
+    """Shape after the warm-up; wsd keeps the peak and decays over the last tenth."""
+    min_lr_ratio: float = 0.02
+    """Last rate as a fraction of the peak."""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible numbers."""
+        _at_least("warmup_steps", self.warmup_steps, 0)
+        _within("min_lr_ratio", self.min_lr_ratio, 0.0, 1.0)
+
+
+@dataclass(kw_only=True)
+class CorruptionConfig:
+    """Noise on what the LLM is fed in training, against copying its own past and exact positions."""
+
+    token_swap: float = 0.1
+    """Probability that an input token of the text is replaced by a random one."""
+    frame_swap: float = 0.03
+    """Probability that a speech position is replaced by another of the batch."""
+    frame_drop: float = 0.01
+    """Probability that a speech position is dropped."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no probability."""
+        for key in ("token_swap", "frame_swap", "frame_drop"):
+            _within(key, getattr(self, key), 0.0, 1.0)
+
+
+@dataclass(kw_only=True)
+class FrontendConfig:
+    """Log-mel features; the arguments of `maya_encoder.features.LogMel`."""
+
+    num_mels: int = 80
+    """Mel bins."""
+    frontend: Literal["modern", "legacy"] = "modern"
+    """Numerics of the recipe that a checkpoint was trained with."""
+    dither: float = 1.0e-5
+    """Standard deviation of the noise added to a waveform in training."""
+    sampling_rate: int = 16_000
+    """Hertz; audio at another rate is resampled when it is read."""
+
+
+@dataclass(kw_only=True)
+class SpecAugmentConfig:
+    """Masks over the features in training; the arguments of `maya_encoder.specaugment.SpecAugment`."""
+
+    num_freq_masks: int = 2
+    """Frequency masks an utterance."""
+    freq_width: int = 27
+    """Widest frequency mask, in mel bins."""
+    num_time_masks: int = 10
+    """Time masks an utterance."""
+    time_width: float = 0.05
+    """Widest time mask, as a fraction of the utterance."""
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """Which segments are read, and how they become batches."""
+
+    index: str = "${run_dir}/index/train"
+    """Folder of the training index, as `maya-data index` writes it."""
+    valid_index: str | None = "${run_dir}/index/valid"
+    """Folder of the validation index; null: no validation."""
+    batch_duration: float = 20.0
+    """Seconds of padded audio in one batch of one process."""
+    max_batch_size: int | None = None
+    """Most utterances in one batch of one process; null: no limit."""
+    num_workers: int = 0
+    """Loader processes of one training process; 0 reads in the training process itself."""
+    min_duration: float = 0.01
+    """Shorter segments are left out, in seconds."""
+    max_duration: float = 40.0
+    """Longer segments are left out, in seconds."""
+    langs: list[str] | None = None
+    """Languages to train on; null: all that the index holds."""
+    mix: Any = None
+    """How the languages are balanced: the fields of `maya_data.mix.MixConfig`."""
+    sync_width: int = 1
+    """Batches that are made together with equal durations; a multiple of the number of processes."""
+
+    def __post_init__(self) -> None:
+        """Refuse limits that leave nothing."""
+        _at_least("num_workers", self.num_workers, 0)
+        _at_least("sync_width", self.sync_width, 1)
+        if self.batch_duration <= 0:
+            raise ValueError(f"`batch_duration` must be more than 0 seconds, got {self.batch_duration}")
+        if self.min_duration > self.max_duration:
+            raise ValueError(
+                f"`min_duration` ({self.min_duration}) is over `max_duration` ({self.max_duration})"
+            )
+
+
+@dataclass(kw_only=True)
+class RunConfig:
+    """One stage of training, complete."""
+
+    recipe: str = ""
+    """The file of configs/recipe that this run comes from."""
+    stage: str = ""
+    """The stage that this is; on the command line, `stage=` picks one of the recipe's."""
+    stages: list[str] = field(default_factory=list)
+    """All stages of the recipe, in order."""
+    run_dir: str = "runs/${recipe}"
+    """Folder of the recipe: its data, index, tokenizer, and a folder a stage."""
+    out_dir: str = "${run_dir}/${stage}"
+    """Folder of this stage: config.yaml, metrics.jsonl, checkpoints/, model/, DONE."""
+    init_from: str | None = None
+    """Model folder to start from; `previous`: that of the recipe's stage before; null: fresh weights."""
+    seed: int = 0
+    """Seed of weights, data order and noise."""
+
+    devices: int | None = None
+    """Processes a node; under `fabric run` give --devices instead. null: 1 on the CPU, else every GPU."""
+    num_nodes: int | None = None
+    """Machines; under `fabric run` give --num-nodes instead. null: 1."""
+    accelerator: Literal["cpu", "cuda", "mps", "auto"] | None = None
+    """Kind of device; null: a GPU where there is one."""
+    precision: Precision | None = None
+    """Number format of the arithmetic; null: 32-true. Not float16: Gemma 3 overflows in it."""
+    threads: int | None = None
+    """Threads of one process; null: the cores of the machine shared among its processes."""
+
+    max_steps: int = 1_000
+    """Optimizer steps."""
+    save_every: int = 1_000
+    """Steps between training checkpoints."""
+    valid_every: int = 1_000
+    """Steps between validations; 0: only at the end."""
+    log_every: int = 10
+    """Steps between two lines of progress on the screen; metrics.jsonl gets every step."""
+    keep_last: int = 2
+    """Training checkpoints kept."""
+    grad_accum: int = 1
+    """Batches of a process that make one optimizer step."""
+    grad_clip: float = 1.0
+    """Largest norm of the gradient; 0 turns clipping off."""
+
+    task: Literal["acoustic", "speech_llm", "text_copy"] = "acoustic"
+    """What is learnt: CTC and transducer, speech to LLM text, or the LLM's noisy copying of text."""
+    train: list[Module] = field(default_factory=lambda: ["encoder", "ctc", "rnnt"])
+    """Modules whose weights change; all others are frozen and in eval mode."""
+    lr: dict[str, float] = field(default_factory=dict)
+    """Peak learning rate of each module that trains; those of frozen modules wait."""
+    loss: LossConfig = field(default_factory=LossConfig)
+    """Weights of the acoustic losses."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """Optimizer and schedule."""
+    corruption: CorruptionConfig | None = None
+    """Noise on the LLM's input in training; null: none."""
+    cache_encoder: bool = False
+    """Keep the outputs of a frozen encoder in memory; only without SpecAugment."""
+    cache_gib: float = 2.0
+    """Most memory for that cache, in GiB; what does not fit is computed again."""
+    specaugment: SpecAugmentConfig | None = field(default_factory=SpecAugmentConfig)
+    """Masks over the features in training; null: none."""
+
+    langs: list[str] = field(default_factory=list)
+    """Languages that the model knows, in the order of their ids."""
+    text: str = "asr-v1"
+    """Text profile of the model."""
+    tokenizer: str = "${run_dir}/tokenizer"
+    """Folder of the SentencePiece model, as `maya-data tokenizer` writes it."""
+    frontend: FrontendConfig = field(default_factory=FrontendConfig)
+    """Log-mel features."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Segments and batches."""
+
+    reader: Any = None
+    """Plugin of kind `readers`: where the shards are."""
+    encoder: Any = None
+    """Plugin of kind `encoders`."""
+    heads: dict[str, Any] = field(default_factory=dict)
+    """Plugins of kind `heads`, by the names that `train` uses."""
+    projector: Any = None
+    """Plugin of kind `projectors`."""
+    llm: Any = None
+    """The fields of `maya_bridge.llm.LLMConfig`."""
+    prompt: Any = None
+    """The fields of `maya_bridge.prompt.PromptConfig`."""
+    strategy: Any = None
+    """Plugin of kind `strategies`."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers and combinations that cannot train."""
+        for key in ("max_steps", "save_every", "log_every", "keep_last", "grad_accum"):
+            _at_least(key, getattr(self, key), 1)
+        for key in ("devices", "num_nodes", "threads"):
+            if (value := getattr(self, key)) is not None:
+                _at_least(key, value, 1)
+        _at_least("valid_every", self.valid_every, 0)
+        _at_least("grad_clip", self.grad_clip, 0)
+        self._check_modules()
+        if self.cache_encoder and ("encoder" in self.train or self.specaugment is not None):
+            raise ValueError("`cache_encoder` needs a frozen encoder and specaugment: null")
+
+    def _check_modules(self) -> None:
+        for module in self.lr:
+            if module not in (known := get_args(Module)):
+                raise ValueError(f"`lr` knows the modules {', '.join(known)}, got {module!r}")
+        for module in self.train:
+            if module not in self.lr:
+                raise ValueError(
+                    f"`lr` has no rate for {module!r}, which this stage trains; add lr.{module}="
+                )
+            if module in ("ctc", "rnnt") and self.heads and module not in self.heads:
+                raise ValueError(f"`train` names {module!r}, but `heads` has only {', '.join(self.heads)}")
+
+
+def _at_least(key: str, value: float, least: float) -> None:
+    if value < least:
+        raise ValueError(f"`{key}` must be {least} or more, got {value}")
+
+
+def _within(key: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"`{key}` must be between {low} and {high}, got {value}")

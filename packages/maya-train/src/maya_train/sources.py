@@ -1,0 +1,124 @@
+"""Where batches come from: the endless training stream, the same stream without audio, and the data of a cache."""
+
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from maya_data.batch import Batch, Utterance, collate
+from maya_data.fetch import CorruptAudio, read_audio
+from maya_data.index import Segment, SegmentIndex
+from maya_data.loader import make_loader
+from maya_data.mix import MixConfig, usable
+from maya_data.plan import Plan, PlanConfig
+from maya_data.text import profile
+
+from maya_train.schema import RunConfig
+
+ENCODED_SECONDS = 60.0  # of padded audio in a batch that fills the cache
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The index of a run and its plan."""
+
+    index: SegmentIndex
+    plan: Plan
+
+    @classmethod
+    def open(cls, cfg: RunConfig) -> "TrainingData":
+        """The data that `cfg.data` describes."""
+        data, index = cfg.data, SegmentIndex.open(cfg.data.index)
+        config = PlanConfig(
+            seed=cfg.seed,
+            batch_duration=data.batch_duration,
+            max_batch_size=data.max_batch_size,
+            sync_width=data.sync_width,
+            min_duration=data.min_duration,
+            max_duration=data.max_duration,
+            langs=data.langs,
+            mix=data.mix or MixConfig(),
+        )
+        return cls(index, Plan(index, config))
+
+    def usable_rows(self) -> list[int]:
+        """Rows that the plan may give out, from short to long."""
+        config = self.plan.config
+        keep = usable(self.index, config.min_duration, config.max_duration)
+        if config.langs is not None:
+            keep &= np.isin(self.index.lang_ids, [self.index.langs.index(lang) for lang in config.langs])
+        rows = np.flatnonzero(keep)
+        return [int(row) for row in rows[np.argsort(self.index.durations[rows], kind="stable")]]
+
+
+def audio_batches(fabric: Fabric, cfg: RunConfig, data: TrainingData, start: int) -> Iterator[Batch]:
+    """This rank's endless batches from its `start`-th on; damaged segments are listed in quarantine.jsonl."""
+    return make_loader(
+        data.index,
+        data.plan,
+        rank=fabric.global_rank,
+        world_size=fabric.world_size,
+        start_step=start,
+        num_workers=cfg.data.num_workers,
+        sampling_rate=cfg.frontend.sampling_rate,
+        text_profile=cfg.text,
+        ledger=Path(cfg.out_dir) / "quarantine.jsonl",
+    )
+
+
+def text_batches(
+    fabric: Fabric, cfg: RunConfig, data: TrainingData, start: int, known: Container[str] | None = None
+) -> Iterator[Batch]:
+    """The same batches without reading any audio; with `known`, only of the utterances in it."""
+    normalize, step = profile(cfg.text).normalize, start
+    while True:
+        segments = _known_segments(fabric, data, step, known)
+        yield Batch(
+            ids=[segment.id for segment in segments],
+            waveforms=torch.zeros(len(segments), 0, dtype=torch.int16),
+            waveform_lens=torch.zeros(len(segments), dtype=torch.int64),
+            sampling_rate=cfg.frontend.sampling_rate,
+            texts=[normalize(segment.text, segment.lang) for segment in segments],
+            langs=[segment.lang for segment in segments],
+            durations=[segment.duration for segment in segments],
+            step=step,
+        )
+        step += 1
+
+
+def _known_segments(
+    fabric: Fabric, data: TrainingData, step: int, known: Container[str] | None
+) -> list[Segment]:
+    """The segments of a batch; where all of them are unknown, those of the next batch that has some."""
+    for later in range(step, step + data.plan.num_steps(fabric.world_size) + 1):
+        rows = data.plan.batch(later, fabric.global_rank, fabric.world_size)
+        segments = [data.index.row(int(row)) for row in rows]
+        if found := [segment for segment in segments if known is None or segment.id in known]:
+            return found
+    raise ValueError(f"no segment of {data.index.path} has an encoder output; all of them are damaged")
+
+
+def cache_batches(cfg: RunConfig, data: TrainingData) -> list[Callable[[], Batch | None]]:
+    """All usable segments, each once, in batches that only the index decides; nothing is read before the call."""
+    rows, first = data.usable_rows(), 0
+    batches: list[Callable[[], Batch | None]] = []
+    for end in range(1, len(rows) + 1):
+        longest = float(data.index.durations[rows[min(end, len(rows) - 1)]])
+        if end == len(rows) or longest * (end + 1 - first) > ENCODED_SECONDS:
+            batches.append(partial(_read, cfg, data.index, rows[first:end]))
+            first = end
+    return batches
+
+
+def _read(cfg: RunConfig, index: SegmentIndex, rows: Sequence[int]) -> Batch | None:
+    rate = cfg.frontend.sampling_rate
+    utterances = []
+    for row in rows:
+        segment = index.row(row)
+        with suppress(CorruptAudio):  # the cache then lacks it, and `text_batches` leaves it out
+            utterances.append(Utterance(segment.id, read_audio(index, row, rate), "", segment.lang))
+    return collate(utterances, rate) if utterances else None

@@ -1,0 +1,165 @@
+"""A chain of stages in one process group: what is finished is skipped, what was interrupted goes on."""
+
+import hashlib
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric import Fabric
+from maya_data.batch import Batch
+from maya_encoder.tokenizer import Tokenizer
+
+from maya_train import checkpoint, compose
+from maya_train.build import build_task
+from maya_train.errors import ConfigError
+from maya_train.loop import Counters, Hooks, fit
+from maya_train.progress import clock
+from maya_train.randomness import seed_rank
+from maya_train.schema import RunConfig
+from maya_train.sources import TrainingData, audio_batches, text_batches
+from maya_train.strategies import Capabilities
+from maya_train.tasks import Task
+from maya_train.tasks.encoder_cache import EncoderCache
+from maya_train.validate import make_validator
+
+DONE = "DONE"
+IDENTITY = "identity.json"
+
+Identity = dict[str, str]
+"""What a stage was trained with: digests of its config, its data, its tokenizer, and of the stage before."""
+
+
+def run_chain(
+    runs: Sequence[RunConfig], fabric: Fabric, capabilities: Capabilities | None = None
+) -> list[Counters | None]:
+    """Run stage after stage; None stands for one that was finished before."""
+    capabilities = capabilities or Capabilities()
+    if capabilities.owns_accumulation or capabilities.sharded:
+        raise ConfigError(
+            "strategy: one that shards, or counts micro-batches itself, is not supported by this loop"
+        )
+    return [run_stage(run, fabric, capabilities) for run in runs]
+
+
+def run_stage(cfg: RunConfig, fabric: Fabric, capabilities: Capabilities) -> Counters | None:
+    """Train one stage to its end and write its model; nothing is done where that has happened before."""
+    say = partial(_say, fabric)
+    out_dir, started = Path(cfg.out_dir), time.perf_counter()
+    data = TrainingData.open(cfg)
+    identity = identify(cfg, data)
+    refuse_other_run(cfg, identity)
+    if (out_dir / DONE).is_file():
+        say(f"{cfg.stage}: finished before, see {out_dir}")
+        return None
+    fabric.barrier()
+    if fabric.is_global_zero:
+        compose.save(cfg, out_dir / "config.yaml")
+        _write_json(out_dir / IDENTITY, identity)
+    seed_rank(cfg.seed, 0)  # the same weights on all ranks
+    task, cache = build_task(fabric, cfg, data, say)
+    counters = fit(fabric, cfg, task, _hooks(fabric, cfg, data, task, cache), capabilities)
+    if fabric.is_global_zero:
+        task.save(out_dir / "model")
+        _write_json(out_dir / DONE, _record(identity, counters, time.perf_counter() - started))
+    fabric.barrier()
+    say(
+        f"{cfg.stage}: done, {counters.step} steps in {clock(counters.seconds)}, model in {out_dir / 'model'}"
+    )
+    return counters
+
+
+def identify(cfg: RunConfig, data: TrainingData) -> Identity:
+    """What decides the outcome of a stage, as digests."""
+    parent = "" if cfg.init_from is None else _parent_digest(Path(cfg.init_from))
+    return {
+        "config": compose.digest(cfg),
+        "data": data.plan.fingerprint,
+        "tokenizer": Tokenizer.load(cfg.tokenizer).sha256[:16],
+        "init_from": parent,
+    }
+
+
+def refuse_other_run(cfg: RunConfig, identity: Identity) -> None:
+    """An error where the folder holds a run, finished or not, that was trained with something else."""
+    out_dir = Path(cfg.out_dir)
+    started = (out_dir / DONE).is_file() or checkpoint.latest(out_dir / "checkpoints") is not None
+    if not started or not (out_dir / IDENTITY).is_file():
+        return
+    saved = json.loads((out_dir / IDENTITY).read_text(encoding="utf-8"))
+    if saved == identity:
+        return
+    state = "finished" if (out_dir / DONE).is_file() else "unfinished"
+    odd = next(key for key in identity if saved.get(key) != identity[key])
+    what = _changed_keys(cfg) if odd == "config" else f"its {odd} differs"
+    raise ConfigError(
+        f"{out_dir} holds a {state} run of another kind ({what}); delete that folder, or give another out_dir or run_dir"
+    )
+
+
+def _changed_keys(cfg: RunConfig) -> str:
+    """The first key in which `cfg` differs from the config in its folder, with both values."""
+    path = Path(cfg.out_dir) / "config.yaml"
+    if not path.is_file():
+        return "its config differs"
+    old, new = (_flat(asdict(run)) for run in (compose.reload(path), cfg))
+    names = [key for key in {**old, **new} if key not in compose.PLACE_KEYS and old.get(key) != new.get(key)]
+    if not names:
+        return "its config differs"
+    return f"{names[0]} was {old.get(names[0])}, is {new.get(names[0])}"
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def _parent_digest(model: Path) -> str:
+    """The identity of the stage that made a model, where it has one."""
+    path = model.parent / DONE
+    if not path.is_file():
+        return ""
+    identity = json.loads(path.read_text(encoding="utf-8"))["identity"]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _hooks(
+    fabric: Fabric, cfg: RunConfig, data: TrainingData, task: Task, cache: EncoderCache | None
+) -> Hooks:
+    def batches(start: int) -> Iterator[Batch]:
+        if cfg.task == "text_copy" or cache is not None:
+            return text_batches(fabric, cfg, data, start, known=cache)
+        return audio_batches(fabric, cfg, data, start)
+
+    return Hooks(batches, make_validator(fabric, cfg, task))
+
+
+def _record(identity: Identity, counters: Counters, wall: float) -> dict[str, Any]:
+    unit = 2**20 if sys.platform != "darwin" else 2**30
+    return {
+        "identity": identity,
+        "steps": counters.step,
+        "skipped": counters.skipped,
+        "audio_hours": round(counters.audio_seconds / 3600, 4),
+        "train_seconds": round(counters.seconds, 2),
+        "wall_seconds": round(wall, 2),
+        "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 3),
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def _say(fabric: Fabric, text: str) -> None:
+    if fabric.is_global_zero:
+        print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,88 @@
+"""Speech to text through the LLM: cross-entropy by text token, over live audio or kept encoder outputs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from maya_bridge import checkpoint
+from maya_bridge.corruption import Corruption
+from maya_bridge.speech_llm import EncodedSpeech, SpeechLLM
+from maya_data.batch import Batch
+from torch import nn
+
+from maya_train.tasks import Moment, TaskLoss, Work, freeze_all_but, pick
+from maya_train.tasks.encoder_cache import EncoderCache
+
+
+class SpeechLLMTask(nn.Module):
+    """Trains `projector`, `llm` and, where asked, `encoder`."""
+
+    def __init__(
+        self,
+        model: SpeechLLM,
+        train: Iterable[str],
+        corruption: Corruption | None = None,
+        cache: EncoderCache | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        modules = {"encoder": model.acoustic.encoder, "projector": model.projector, "llm": model.llm}
+        self._modules_by_name = modules
+        self._trained = pick(modules, train, "speech_llm")
+        self._corruption = corruption
+        self._cache = cache
+        self.made_by: dict[str, Any] = {}
+        freeze_all_but(model, self._trained.values())
+
+    def trained(self) -> Mapping[str, nn.Module]:
+        """The modules that learn."""
+        return self._trained
+
+    def begins(self, total: int) -> Mapping[str, int]:
+        """Every loss is there from the first step."""
+        return {}
+
+    def set_modes(self) -> None:
+        """Frozen modules in eval mode; the front end's noise and masks stay on, unless outputs are kept."""
+        self.model.train()
+        self.model.acoustic.train(self._cache is None)
+        for head in self.model.acoustic.heads.values():
+            head.eval()
+        for name, module in self._modules_by_name.items():
+            module.train(name in self._trained)
+
+    def prepare(self, batch: Batch) -> Work:
+        """The number of text tokens, each text's end counted."""
+        _, lens = self.model.llm_tokenizer.encode_batch(batch.texts, batch.langs)
+        return Work(batch, int(lens.sum()) + len(batch.texts))
+
+    def forward(self, work: Work, moment: Moment) -> TaskLoss:
+        """The loss over the batch's text; a projector's own loss, a mean, weighs as much as a token's."""
+        batch = work.batch
+        parts = self.model.loss(self._encode(batch), batch.texts, batch.langs, self._corruption)
+        assert parts.num_tokens == work.num_tokens
+        aux = {name: value * work.num_tokens for name, value in parts.aux.items()}
+        total = parts.loss_sum + sum(aux.values())
+        return TaskLoss(total, {name: value.detach() for name, value in aux.items()}, {})
+
+    def _encode(self, batch: Batch) -> EncodedSpeech:
+        if self._cache is not None:
+            return EncodedSpeech(*self._cache.get(batch.ids, batch.waveforms.device))
+        with torch.set_grad_enabled("encoder" in self._trained):
+            return self.model.encode_speech(batch.waveforms, batch.waveform_lens, batch.langs)
+
+    def scored(self, moment: Moment) -> Sequence[str]:
+        """The LLM."""
+        return ["llm"]
+
+    @torch.inference_mode()
+    def transcribe(self, batch: Batch, heads: Sequence[str]) -> dict[str, list[str]]:
+        """Greedy text of the LLM."""
+        self.model.eval()
+        speech = self.model.encode_speech(batch.waveforms, batch.waveform_lens, batch.langs)
+        return {name: self.model.generate(speech, batch.langs) for name in heads}
+
+    def save(self, folder: Path) -> None:
+        """Write the model's folder."""
+        checkpoint.save(self.model, folder, extra_config={"made_by": self.made_by})

@@ -1,0 +1,80 @@
+import json
+
+import pytest
+import torch
+
+from maya_bridge import gguf
+from maya_bridge.llm import LLMConfig, load_llm
+
+TINY = {"source": "tiny", "hidden_size": 16, "num_heads": 2}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    llm, tokenizer = load_llm(LLMConfig(**TINY, num_layers=3), "abc ")
+    llm.save_pretrained(tmp_path)
+    tokenizer.save(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"dtype": "float16"}, "`dtype` must be float32 or bfloat16 .*, got float16"),
+        ({"source": "onnx"}, "`source` must be folder, gguf or tiny, got onnx"),
+        ({"num_layers": 0}, "`num_layers` must be 1 or more, got 0"),
+        ({"source": "tiny", "hidden_size": 36}, "`hidden_size` must be an even multiple of 4 heads, got 36"),
+    ],
+)
+def test_bad_config_is_named(fields, message):
+    with pytest.raises(ValueError, match=message):
+        LLMConfig(**fields)
+
+
+def test_folder_without_path_is_named():
+    with pytest.raises(ValueError, match="`path` must be given for an LLM with source folder, got None"):
+        load_llm(LLMConfig())
+
+
+def test_tiny_llm_needs_an_alphabet():
+    with pytest.raises(ValueError, match="`characters` must name the alphabet"):
+        load_llm(LLMConfig(**TINY))
+
+
+def test_weights_of_another_class_are_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "gemma", "architectures": ["GemmaForCausalLM"]}
+    (folder / "config.json").write_text(json.dumps(config))
+
+    with pytest.raises(ValueError, match="must fit GemmaForCausalLM, got unexpected keys like"):
+        load_llm(LLMConfig(path=str(folder)))
+
+
+def test_first_layers_alone(folder):
+    llm, _ = load_llm(LLMConfig(path=str(folder), num_layers=2))
+
+    assert len(llm.model.layers) == llm.config.num_hidden_layers == len(llm.config.layer_types) == 2
+    assert llm(torch.tensor([[3, 4]])).logits.isfinite().all()
+
+
+def test_more_layers_than_there_are_is_an_error(folder):
+    with pytest.raises(ValueError, match="`num_layers` must be at most 3, got 4"):
+        load_llm(LLMConfig(path=str(folder), num_layers=4))
+
+
+def test_dtype_is_that_of_the_config(folder):
+    assert load_llm(LLMConfig(path=str(folder), dtype="bfloat16"))[0].dtype == torch.bfloat16
+
+
+def test_converted_gguf_folder_is_read_without_its_package(folder, monkeypatch):
+    monkeypatch.setattr(gguf, "PACKAGE", "no_such_package")
+
+    assert load_llm(LLMConfig(source="gguf", path=str(folder)))[0].config.hidden_size == 16
+
+
+def test_missing_gguf_package_is_answered_with_the_install_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(gguf, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(gguf, "HELPERS", ())
+
+    with pytest.raises(ValueError, match=r"needs no_such_package, .*: pip install 'maya-bridge\[gguf\]'"):
+        load_llm(LLMConfig(source="gguf", path=str(tmp_path / "gemma")))

@@ -1,0 +1,130 @@
+import pytest
+import torch
+
+from maya_bridge.projectors.mlp import MLPProjector
+from maya_bridge.prompt import Prompt, PromptConfig
+from maya_bridge.speech_llm import evaluating
+from maya_encoder.script import fold
+
+LANGS = ["hi", "bn", "hi", "ta"]
+
+
+def greedy_without_cache(model, speech, row, lang, limit):
+    projected = model.project(speech)
+    size = projected.speech_embeds_lens[row : row + 1]
+    batch = model.prompt.build(
+        model.llm.get_input_embeddings(), projected.speech_embeds[row : row + 1, : int(size)], size, [lang]
+    )
+    embeds, positions, ids = batch.inputs_embeds, batch.position_ids, []
+    for _ in range(limit):
+        mask = torch.ones_like(positions)
+        logits = model.llm(inputs_embeds=embeds, attention_mask=mask, position_ids=positions).logits
+        ids.append(int(logits[0, -1].argmax()))
+        if ids[-1] == model.llm_tokenizer.eos_id:
+            break
+        embeds = torch.cat([embeds, model.llm.get_input_embeddings()(torch.tensor([ids[-1:]]))], dim=1)
+        positions = torch.cat([positions, positions[:, -1:] + 1], dim=1)
+    return model.llm_tokenizer.decode(ids, lang)
+
+
+@pytest.mark.parametrize("positions", ["rope", "restart"])
+def test_generation_in_a_batch_equals_a_loop_without_cache(positions, make_model, spell, sentences):
+    model = make_model(positions=positions, seed=3).eval()
+    model.llm.model.embed_tokens.weight.data.mul_(8)  # sharp choices instead of ties
+    speech = spell(sentences)
+
+    with torch.no_grad():
+        together = model.generate(speech, LANGS, max_new_tokens=12)
+        alone = [greedy_without_cache(model, speech, row, lang, 12) for row, lang in enumerate(LANGS)]
+
+    assert together == alone
+    assert len(set(together)) > 1
+
+
+def test_restarted_positions_with_their_mask_reach_the_speech(make_model, spell, sentences):
+    model = make_model(positions="restart").eval()
+    speech = spell(sentences[:1])
+    embed = model.llm.get_input_embeddings()
+    projected = model.project(speech)
+    outputs = []
+    for embeds in (projected.speech_embeds, -projected.speech_embeds):
+        batch = model.prompt.build(embed, embeds, projected.speech_embeds_lens, ["hi"])
+        outputs.append(
+            model.llm(
+                inputs_embeds=batch.inputs_embeds,
+                attention_mask=batch.attention_mask,
+                position_ids=batch.position_ids,
+            ).logits[0, -1]
+        )
+
+    assert float((outputs[0] - outputs[1]).detach().abs().max()) > 1e-3
+
+
+def test_four_utterances_are_learnt_by_heart(make_model, spell, sentences):
+    model = make_model()
+    speech, optimizer = spell(sentences), torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(50):
+        parts = model.loss(speech, sentences, ["hi"] * 4)
+        optimizer.zero_grad()
+        (parts.loss_sum / parts.num_tokens).backward()
+        optimizer.step()
+
+    assert model.generate(speech, ["hi"] * 4) == sentences
+
+
+def test_speech_encoded_from_waveforms_has_the_posteriors_only_where_they_are_needed(make_model, spell):
+    frames = spell(["कख"])
+    with_ctc, without = make_model(), make_model(MLPProjector())
+
+    encoded = with_ctc.encode_speech(frames.encoder_out, frames.encoder_out_lens, ["hi"])
+
+    torch.testing.assert_close(encoded.ctc_log_probs, frames.ctc_log_probs)
+    assert without.encode_speech(frames.encoder_out, frames.encoder_out_lens, ["hi"]).ctc_log_probs is None
+
+
+def test_projector_adopts_the_llm_embedding_of_each_piece(make_model, letters):
+    model = make_model()
+    embed, tokenizer = model.llm.get_input_embeddings(), model.llm_tokenizer
+    model.llm.model.embed_tokens.weight.data.normal_()
+
+    model.adopt_pieces()
+
+    for index, text in enumerate([" ", *letters], start=1):
+        expected = embed(torch.tensor(tokenizer.encode_piece(fold(text))))[0]
+        torch.testing.assert_close(model.projector.table[index], expected)
+
+
+def test_modes_come_back_after_generation(make_model, spell):
+    model = make_model().train()
+    model.acoustic.eval()
+
+    with evaluating(model):
+        assert not any(module.training for module in model.modules())
+
+    assert model.llm.training
+    assert model.projector.training
+    assert not model.acoustic.training
+
+
+def test_a_prompt_beyond_the_sliding_window_is_warned_of(make_model, spell, monkeypatch):
+    monkeypatch.setattr("maya_bridge.speech_llm.target_loss", lambda llm, batch: torch.zeros(()))
+    model = make_model(positions="rope")
+    model.llm.config.layer_types = ["sliding_attention", "full_attention"]
+    model.llm.config.sliding_window = 8
+
+    with pytest.warns(
+        UserWarning, match="a prompt of 16 positions is longer than the LLM's sliding window of 8"
+    ):
+        model.loss(spell(["कखगच"]), ["कखगच"], ["hi"])
+
+
+def test_one_prompt_builder_serves_training_and_generation(make_model):
+    model = make_model()
+
+    assert isinstance(model.prompt, Prompt)
+    assert model.prompt.config == PromptConfig(positions="restart")
+
+
+def test_an_unknown_way_of_decoding_is_named(make_model):
+    with pytest.raises(ValueError, match="`decode` must be one of greedy, ctc, rnnt, got beam"):
+        make_model().transcribe(["a.wav"], "hi", decode="beam")

@@ -1,0 +1,75 @@
+import json
+
+import pytest
+
+from maya_data.cli import main
+
+
+@pytest.fixture(autouse=True)
+def _no_default_root(monkeypatch):
+    monkeypatch.delenv("MAYA_DATA", raising=False)
+
+
+def test_index_stats_mix_and_tokenizer_work_in_a_row(corpus, tmp_path, capsys):
+    index = str(tmp_path / "index")
+    assert main(["index", str(corpus), "--reader", "final_export", "--out", index]) == 0
+    assert "70 segments" in capsys.readouterr().out
+    figures, page = tmp_path / "made" / "stats.json", tmp_path / "stats.html"
+    assert main(["stats", index, "--json", str(figures), "--html", str(page)]) == 0
+    assert json.loads(figures.read_text())["hours"].keys() == {"en", "hi", "ta"}
+    assert page.read_text().startswith("<!doctype html>")
+    shares = tmp_path / "mix.json"
+    weights = ["--policy", "weights", "--weight", "en=1", "hi=1", "ta=2"]
+    assert main(["mix", "explain", index, *weights, "--json", str(shares)]) == 0
+    assert [row["share"] for row in json.loads(shares.read_text())] == pytest.approx([0.25, 0.25, 0.5])
+    options = ["--vocab-size", "50", "--type", "char", "--script", "common"]
+    assert main(["tokenizer", index, "--out", str(tmp_path / "tokenizer"), *options]) == 0
+    assert (tmp_path / "tokenizer" / "tokenizer.yaml").is_file()
+
+
+def test_root_may_come_from_the_environment(corpus, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MAYA_DATA", str(corpus))
+    assert main(["index", "--out", str(tmp_path), "--langs", "ta"]) == 0
+    assert "10 segments" in capsys.readouterr().out
+
+
+def test_broken_shards_are_told(tmp_path, write_shard, capsys):
+    write_shard(tmp_path / "root" / "lang=hi" / "good", [0.3])
+    (tmp_path / "root" / "lang=hi" / "bad").mkdir()
+    assert main(["index", str(tmp_path / "root"), "--out", str(tmp_path / "index")]) == 0
+    assert "lang=hi/bad: audio.tar is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["index", "--out", "x"], "no value given for reader.root; set it or MAYA_DATA"),
+        (["index", ".", "--reader", "final_exprt", "--out", "x"], "Did you mean 'final_export'?"),
+        (["stats", "nowhere"], "nowhere is no segment index"),
+        (
+            ["mix", "explain", "nowhere", "--policy", "weights", "--weight", "hi=much"],
+            "nowhere is no segment",
+        ),
+    ],
+)
+def test_mistake_is_one_line_and_status_two(arguments, message, capsys):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_weight_must_be_a_number(index, capsys):
+    arguments = ["--policy", "weights", "--weight", "hi=much"]
+    assert main(["mix", "explain", str(index.path), *arguments]) == 2
+    assert "`--weight` must look like hi=2.0, got hi=much" in capsys.readouterr().err
+
+
+def test_synth_hands_its_arguments_on(tmp_path, monkeypatch, capsys):
+    calls = []
+    synth = pytest.importorskip("maya_data.synth")
+    monkeypatch.setattr(synth, "write_corpus", lambda out, **options: calls.append((out, options)))
+    assert main(["synth", str(tmp_path), "--langs", "hi", "--test", "3"]) == 0
+    out, options = calls[0]
+    assert out == str(tmp_path)
+    assert (options["langs"], options["test"], options["sentences"]) == (["hi"], 3, 400)

@@ -1,0 +1,149 @@
+import io
+import json
+import tarfile
+
+import pyarrow.parquet as pq
+import pytest
+
+from maya_data.fetch import decode
+from maya_data.readers import SCHEMA, BrokenShard
+from maya_data.readers.final_export import FinalExport
+from maya_data.readers.tar import flac_info, walk
+
+
+def test_rows_carry_what_the_shard_says(corpus):
+    rows = list(FinalExport(root=str(corpus)).build())
+    assert len(rows) == 70
+    assert list(rows[0]) == SCHEMA.names
+    first = rows[0]
+    assert (first["id"], first["shard"], first["lang"], first["corpus"]) == (
+        "en-000-000", "lang=en/000/audio.tar", "en", "tiny",
+    )  # fmt: skip
+    assert first["num_samples"] == round(first["duration"] * 16000)
+
+
+def test_offsets_point_at_the_audio_of_the_id(corpus):
+    for row in list(FinalExport(root=str(corpus), langs=["ta"]).build()):
+        data = (corpus / row["shard"]).read_bytes()[row["offset"] : row["offset"] + row["size"]]
+        assert len(decode(data)[0]) == row["num_samples"]
+
+
+def test_other_column_names_are_recognised(tmp_path, write_shard):
+    rename = {"segment_id": "utt_id", "text": "transcript", "offset": "byte_offset", "size": "length"}
+    write_shard(tmp_path / "lang=hi" / "s", [0.3, 0.4], rename=rename)
+    assert [row["id"] for row in FinalExport(root=str(tmp_path)).build()] == ["hi-s-000", "hi-s-001"]
+
+
+def test_columns_map_names_that_no_alias_knows(tmp_path, write_shard):
+    write_shard(tmp_path / "lang=hi" / "s", [0.3], rename={"text": "verbatim"})
+    with pytest.raises(BrokenShard, match="metadata.parquet has no column for `text`"):
+        list(FinalExport(root=str(tmp_path)).build())
+    assert next(FinalExport(root=str(tmp_path), columns={"text": "verbatim"}).build())["text"]
+
+
+@pytest.mark.parametrize(
+    "drop", [["offset", "size"], ["offset", "size", "segment_id"], ["offset", "size", "member"]]
+)
+def test_absent_offsets_are_found_by_walking_the_tar(tmp_path, write_shard, drop):
+    write_shard(tmp_path / "lang=hi" / "s", [0.3, 0.4, 0.5])
+    expected = list(FinalExport(root=str(tmp_path)).build())
+    path = tmp_path / "lang=hi" / "s" / "audio_index.parquet"
+    pq.write_table(pq.read_table(path, partitioning=None).drop_columns(drop), path)
+    assert list(FinalExport(root=str(tmp_path)).build()) == expected
+
+
+def test_wrong_offsets_are_found_by_walking_the_tar(tmp_path, write_shard):
+    write_shard(tmp_path / "lang=hi" / "s", [0.3, 0.4, 0.5])
+    expected = list(FinalExport(root=str(tmp_path)).build())
+    path = tmp_path / "lang=hi" / "s" / "audio_index.parquet"
+    rows = pq.read_table(path, partitioning=None).to_pylist()
+    table = pq.read_table(path, partitioning=None).drop_columns(["offset"])
+    pq.write_table(table.append_column("offset", [[row["offset"] - 512 for row in rows]]), path)
+    assert list(FinalExport(root=str(tmp_path)).build()) == expected
+
+
+def test_lengths_come_from_flac_headers_when_metadata_lack_them(tmp_path, write_shard):
+    write_shard(tmp_path / "lang=hi" / "s", [0.3, 0.4], rate=8000)
+    expected = list(FinalExport(root=str(tmp_path)).build())
+    path = tmp_path / "lang=hi" / "s" / "metadata.parquet"
+    lengths = ["duration", "num_samples", "sampling_rate"]
+    pq.write_table(pq.read_table(path, partitioning=None).drop_columns(lengths), path)
+    assert list(FinalExport(root=str(tmp_path)).build()) == expected
+
+
+def test_truncated_tar_loses_only_what_lies_beyond_its_end(tmp_path, write_shard):
+    write_shard(tmp_path / "lang=hi" / "s", [0.3, 0.4, 0.5])
+    path = tmp_path / "lang=hi" / "s" / "audio.tar"
+    last = list(FinalExport(root=str(tmp_path)).build())[-1]
+    path.write_bytes(path.read_bytes()[: last["offset"] + 100])
+    read = FinalExport(root=str(tmp_path)).read_shard("lang=hi/s")
+    assert read.rows["id"].to_pylist() == ["hi-s-000", "hi-s-001"]
+    assert sum(read.dropped.values()) >= 1
+
+
+def test_ids_met_twice_or_without_audio_are_counted(tmp_path, write_shard):
+    write_shard(tmp_path / "lang=hi" / "s", [0.3, 0.4])
+    path = tmp_path / "lang=hi" / "s" / "metadata.parquet"
+    rows = pq.read_table(path, partitioning=None).to_pylist()
+    strange = [{**rows[0], "segment_id": "stranger"}, rows[1]]
+    pq.write_table(pq.read_table(path, partitioning=None).from_pylist(rows + strange), path)
+    read = FinalExport(root=str(tmp_path)).read_shard("lang=hi/s")
+    assert len(read.rows) == 2
+    assert read.dropped == {"id met twice": 1, "no audio for the id": 1}
+
+
+@pytest.mark.parametrize("name", ["audio.tar", "audio_index.parquet", "metadata.parquet", "manifest.json"])
+def test_half_written_shard_is_named_with_what_is_missing(tmp_path, write_shard, name):
+    write_shard(tmp_path / "lang=hi" / "s", [0.3])
+    (tmp_path / "lang=hi" / "s" / name).unlink()
+    with pytest.raises(BrokenShard, match=rf"lang=hi/s: {name} is missing"):
+        FinalExport(root=str(tmp_path)).read_shard("lang=hi/s")
+
+
+@pytest.mark.parametrize(("name", "content"), [("metadata.parquet", b"no parquet"), ("manifest.json", b"{")])
+def test_unreadable_file_is_named(tmp_path, write_shard, name, content):
+    write_shard(tmp_path / "lang=hi" / "s", [0.3])
+    (tmp_path / "lang=hi" / "s" / name).write_bytes(content)
+    with pytest.raises(BrokenShard, match=rf"lang=hi/s: {name}"):
+        FinalExport(root=str(tmp_path)).read_shard("lang=hi/s")
+
+
+def test_root_mistakes_are_named(tmp_path, corpus):
+    with pytest.raises(ValueError, match="no value given for reader.root; set it or MAYA_DATA"):
+        FinalExport().shards()
+    with pytest.raises(ValueError, match="reader.root is no folder"):
+        FinalExport(root=str(tmp_path / "none")).shards()
+    with pytest.raises(ValueError, match=r"no shards under .*expected .*lang=xx/<shard>"):
+        FinalExport(root=str(tmp_path)).shards()
+    with pytest.raises(ValueError, match=r"no shards of language 'bn' .*there are: en, hi, ta"):
+        FinalExport(root=str(corpus), langs=["bn"]).shards()
+
+
+def test_config_mistakes_are_named():
+    with pytest.raises(ValueError, match="`columns` may map .*, got 'txt'"):
+        FinalExport(columns={"txt": "a"})
+    with pytest.raises(ValueError, match="no text profile named 'asr-v9'"):
+        FinalExport(text="asr-v9")
+
+
+@pytest.mark.parametrize("tar_format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_walk_agrees_with_tarfile(tar_format):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tar_format) as tar:
+        for name, size in (("a.flac", 1000), ("dir/" * 30 + "b.flac", 512), ("c.flac", 0)):
+            info = tarfile.TarInfo(name)
+            info.size = size
+            tar.addfile(info, io.BytesIO(b"x" * size))
+    with tarfile.open(fileobj=io.BytesIO(buffer.getvalue())) as tar:
+        expected = [(m.name, m.offset_data, m.size) for m in tar]
+    assert [tuple(member) for member in walk(buffer)] == expected
+
+
+def test_flac_info_of_other_bytes_is_zero():
+    assert flac_info(b"RIFF" + bytes(30)) == (0, 0)
+
+
+def test_manifest_need_not_name_a_corpus(tmp_path, write_shard):
+    write_shard(tmp_path / "lang=hi" / "s", [0.3])
+    (tmp_path / "lang=hi" / "s" / "manifest.json").write_text(json.dumps([]))
+    assert next(FinalExport(root=str(tmp_path)).build())["corpus"] == ""

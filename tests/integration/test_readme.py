@@ -1,0 +1,73 @@
+"""Every command that the READMEs show is run, or is the command that runs this very test."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ELSEWHERE = {
+    "make demo": "tests/integration/test_full_demo.py, marked long",
+    "make demo QUICK=1": "the fixture quick_demo",
+    "make demo LLM=gemma3_270m": "tests/integration/test_full_demo.py, marked long",
+    "make test": "this is what runs the tests: .ci/run",
+    "make test-all": "the same with the tests marked long",
+    "fabric run packages/maya-train/run.py --devices 8": "tests/integration/test_fabric_run.py",
+    "fabric run packages/maya-train/run.py --devices 8 stage=joint projector=qformer": "the same",
+    "make wheels": "tests/integration/test_wheels.py builds them",
+}
+PREPARATION = ("git clone", "cd ", "pip install", "export ", "source ")
+"""A user's own environment; .ci/run and test_wheels.py install the same packages."""
+
+
+def commands() -> list[str]:
+    """The lines of all ```bash blocks, of the root README and the packages'."""
+    found = []
+    for path in (ROOT / "README.md", *sorted(ROOT.glob("packages/*/README.md"))):
+        for block in re.findall(r"```bash\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+            lines = block.replace("\\\n", " ").splitlines()
+            found += [line.split("  #")[0].strip() for line in lines if line.strip() and line[0] != "#"]
+    return list(dict.fromkeys(" ".join(line.split()) for line in found))
+
+
+def runnable() -> list[str]:
+    return [line for line in commands() if line not in ELSEWHERE and not line.startswith(PREPARATION)]
+
+
+def test_the_readme_shows_the_two_commands():
+    assert {"make demo", "make test"} <= set(commands())
+
+
+def test_every_command_said_to_run_elsewhere_is_still_shown():
+    shown = set(commands())
+    assert set(ELSEWHERE) <= shown
+
+
+@pytest.mark.parametrize("command", runnable())
+def test_command_of_a_readme_runs(command, quick_demo, run):
+    words = shlex.split(command)
+    if words[0] == "python":
+        words[0] = sys.executable
+    done = run(*words)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+@pytest.mark.parametrize("path", ["README.md", *(f"packages/{p.name}/README.md" for p in (ROOT / "packages").iterdir())])
+def test_every_path_that_a_readme_links_exists(path):
+    folder = (ROOT / path).parent
+    text = (ROOT / path).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (folder / target).exists(), target
+
+
+def test_the_annotated_tree_names_real_files_only():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    tree = re.search(r"```text\n(packages/.*?)```", text, re.DOTALL)[1]
+    parents: list[str] = []
+    for line in filter(str.strip, tree.splitlines()):
+        depth = (len(line) - len(line.lstrip())) // 2
+        name = re.split(r"\s{2,}", line.strip())[0]
+        parents = [*parents[:depth], name]
+        assert (ROOT / "".join(parents)).exists(), "".join(parents)

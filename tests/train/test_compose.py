@@ -1,0 +1,207 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from maya_train.compose import compose, digest, find_configs, reload, save
+from maya_train.errors import ConfigError
+from maya_train.registry import UnknownPlugin
+
+REPO = Path(__file__).parents[2]
+CONFIGS = REPO / "configs"
+
+
+def run(*overrides: str):
+    (only,) = compose(overrides, CONFIGS)
+    return only
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error"),
+    [
+        (
+            ["stage=joint", "projector=qformer", "projector.num_querys=4"],
+            "command line: projector.num_querys: Key 'num_querys' not in 'QFormer'. "
+            "Did you mean one of: 'num_queries'",
+        ),
+        (
+            ["maxsteps=4"],
+            "command line: maxsteps: Key 'maxsteps' not in 'RunConfig'. Did you mean: 'max_steps'?",
+        ),
+        (
+            ["encoder.num_layers=four"],
+            "command line: encoder.num_layers: Value 'four' of type 'str' could not be",
+        ),
+        (
+            ["encoder.subsampling=plain"],
+            "command line: encoder.subsampling: Invalid value 'plain', "
+            "expected one of ['dw_striding', 'striding']",
+        ),
+        (
+            ["projector=perceiver"],
+            "projector=perceiver: no such file; configs/projector has: ctc_compress, mlp, qformer",
+        ),
+        (
+            ["projector=qformer", "projector.name=mlp"],
+            "projector/qformer.yaml: projector.window: Key 'window' not in 'MLPProjector'",
+        ),
+        (
+            ["projectr=qformer"],
+            "command line: projectr: Key 'projectr' not in 'RunConfig'. Did you mean: 'projector'?",
+        ),
+        (["projector.stride=0"], "projector: `stride` must be 1 or more, got 0"),
+        (
+            ["data.mix.alfa=1"],
+            "command line: data.mix.alfa: Key 'alfa' not in 'MixConfig'. Did you mean: 'alpha'?",
+        ),
+        (["heads.tdt.x=1"], "heads.tdt: nothing chosen; add heads.tdt.name="),
+        (["heads.rnnt=null"], "stage encoder: `train` names 'rnnt', but `heads` has only ctc"),
+        (["stage=jont"], "stage=jont: recipe maya_8xh100 has the stages encoder, align, joint, polish"),
+        (
+            ["recipe=demoo"],
+            "recipe=demoo: no such file; configs/recipe has: demo, demo_quick, maya_8xh100. Did you mean",
+        ),
+        (["max_steps"], "command line: 'max_steps': expected key=value, for example max_steps=100"),
+        (["max_steps=[1"], "command line: 'max_steps=[1': cannot be read as key=value"),
+        (["max_steps=0"], "stage encoder: `max_steps` must be 1 or more, got 0"),
+        (
+            ["lr.projectr=1"],
+            "stage encoder: `lr` knows the modules encoder, ctc, rnnt, projector, llm, got 'projectr'",
+        ),
+        (
+            ["stage=align", "train=[llm]"],
+            "stage align: `lr` has no rate for 'llm', which this stage trains; add lr.llm=",
+        ),
+        (
+            ["cache_encoder=true"],
+            "stage encoder: `cache_encoder` needs a frozen encoder and specaugment: null",
+        ),
+        (["out_dir=x"], "command line: out_dir is the folder of one stage; choose one with stage="),
+        (["init_from=previous"], "init_from: previous: encoder is the first stage of recipe maya_8xh100"),
+        (
+            ["reader.root=${oc.env:MAYA_NOWHERE}"],
+            "reader.root: KeyError raised while resolving interpolation",
+        ),
+        (
+            ["projector=nowhere.at_all:P"],
+            "projector.name=nowhere.at_all:P: cannot be imported: No module named",
+        ),
+        (["config=nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["config=x.yaml", "stage=align"], "config=x.yaml is a whole run; stage= cannot be chosen beside it"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_source(overrides, error):
+    with pytest.raises(ConfigError) as raised:
+        compose(overrides, CONFIGS)
+    assert str(raised.value).startswith(error)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_unknown_plugin_is_answered_with_what_is_installed():
+    with pytest.raises(
+        UnknownPlugin, match=r"no heads named 'ctk'; installed: ctc, rnnt. Did you mean 'ctc'\?"
+    ):
+        run("stage=encoder", "heads.ctc.name=ctk")
+
+
+def test_the_later_layer_wins():
+    assert run("recipe=demo", "stage=encoder").max_steps == 2_600
+    assert run("recipe=demo", "stage=encoder", "max_steps=40").max_steps == 40
+    assert run("stage=encoder", "encoder=fastconformer_17l").encoder.num_layers == 17
+
+
+def test_a_recipe_gives_one_run_a_stage_each_from_the_one_before():
+    runs = compose(["recipe=demo", "run_dir=/d"], CONFIGS)
+    assert [(r.stage, r.out_dir, r.init_from) for r in runs] == [
+        ("llm", "/d/llm", None),
+        ("encoder", "/d/encoder", None),
+        ("align", "/d/align", "/d/encoder/model"),
+        ("joint", "/d/joint", "/d/align/model"),
+        ("polish", "/d/polish", "/d/joint/model"),
+    ]
+
+
+def test_one_stage_alone_starts_from_the_folder_of_the_stage_before():
+    assert run("recipe=demo", "stage=joint", "out_dir=elsewhere").init_from == "runs/demo/align/model"
+
+
+def test_a_plugin_without_a_config_file_can_be_chosen_by_name(tmp_path):
+    (tmp_path / "projector").mkdir()
+    for name in ("config.yaml", "recipe", "stage", "reader", "encoder", "llm", "strategy"):
+        (tmp_path / name).symlink_to(CONFIGS / name)
+    (only,) = compose(["stage=joint", "projector=qformer", "projector.window=4"], tmp_path)
+    assert (only.projector.name, only.projector.window) == ("qformer", 4)
+
+
+def test_a_slot_without_a_plugin_says_how_to_choose_one(tmp_path):
+    for name in ("config.yaml", "recipe", "stage", "reader", "encoder", "llm", "strategy"):
+        (tmp_path / name).symlink_to(CONFIGS / name)
+    (tmp_path / "projector").mkdir()
+    (tmp_path / "projector" / "mlp.yaml").write_text("stride: 2\n")
+    with pytest.raises(
+        ConfigError, match="projector: nothing chosen; add projector=<a file of configs/projector>"
+    ):
+        compose(["stage=joint"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (
+            "stages: [encoder]\nal: {seed: 1}",
+            "recipe/odd.yaml: al: no such key in a recipe. Did you mean: 'all'?",
+        ),
+        (
+            "stages: [encoder]\nstage: {joint: {seed: 1}}",
+            "recipe/odd.yaml: stage.joint: not one of its stages encoder",
+        ),
+        ("stages: [encodr]", "stage=encodr: no such file"),
+        (
+            "stages: [encoder]\nall: {sed: 1}",
+            "recipe/odd.yaml: sed: Key 'sed' not in 'RunConfig'. Did you mean: 'seed'?",
+        ),
+        (
+            "stages: [encoder]\nstage: {encoder: {sed: 1}}",
+            "recipe/odd.yaml: sed: Key 'sed' not in 'RunConfig'.",
+        ),
+        ("seed: [", "{path}: not readable as YAML"),
+        ("- 1", "{path}: expected keys and values, found a list"),
+    ],
+)
+def test_a_wrong_recipe_is_named_with_its_file(tmp_path, text, error):
+    for name in ("config.yaml", "stage", "reader", "encoder", "projector", "llm", "strategy"):
+        (tmp_path / name).symlink_to(CONFIGS / name)
+    (tmp_path / "recipe").mkdir()
+    path = tmp_path / "recipe" / "odd.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as raised:
+        compose(["recipe=odd"], tmp_path)
+    assert str(raised.value).startswith(error.format(path=path))
+
+
+@pytest.mark.parametrize("stage", ["llm", "encoder", "joint"])
+def test_the_saved_config_is_the_run(tmp_path, stage):
+    first = run("recipe=demo", f"stage={stage}", "seed=3")
+    save(first, tmp_path / "config.yaml")
+    assert reload(tmp_path / "config.yaml") == first
+    assert run(f"config={tmp_path / 'config.yaml'}") == first
+    assert run(f"config={tmp_path / 'config.yaml'}", "max_steps=7") == replace(first, max_steps=7)
+
+
+def test_the_digest_changes_with_what_is_learnt_and_not_with_where():
+    first = run("recipe=demo", "stage=encoder")
+    assert digest(run("recipe=demo", "stage=encoder", "log_every=1", "threads=2", "save_every=3")) == digest(
+        first
+    )
+    assert digest(run("recipe=demo", "stage=encoder", "projector=qformer")) == digest(first)
+    assert digest(run("recipe=demo", "stage=encoder", "seed=9")) != digest(first)
+
+
+def test_configs_are_found_from_a_folder_below_and_else_inside_the_package(tmp_path):
+    assert find_configs(REPO / "packages" / "maya-train") == CONFIGS
+    assert (find_configs(tmp_path) / "config.yaml").is_file()
+
+
+def test_a_folder_without_configs_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"no folder of configs: it has no config\.yaml"):
+        compose([], tmp_path)

@@ -1,0 +1,189 @@
+from pathlib import Path
+
+import pytest
+
+from maya_train import launch
+from maya_train.compose import compose
+from maya_train.errors import LaunchError
+from maya_train.launch import Launch, check_devices, check_files, make_fabric, resolve, resolve_chain
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+UNDER_FABRIC = {"LT_CLI_USED": "1", "LT_DEVICES": "1", "LT_NUM_NODES": "1"}
+
+
+@pytest.fixture(autouse=True)
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(launch, "count_gpus", lambda: 0)
+
+
+def stage(*overrides: str):
+    (run,) = compose(["recipe=demo", "stage=encoder", *overrides], CONFIGS)
+    return run
+
+
+def settled(*overrides: str, **environ: str):
+    return resolve(stage(*overrides), environ, overrides)
+
+
+def test_without_a_launcher_the_config_decides():
+    assert settled() == Launch(
+        devices=1, num_nodes=1, accelerator="cpu", precision="32-true", by_fabric_cli=False
+    )
+    assert settled("devices=3", "num_nodes=2").num_processes == 6
+
+
+def test_under_fabric_run_the_launcher_wins_over_a_default():
+    environ = UNDER_FABRIC | {"LT_DEVICES": "2", "LT_ACCELERATOR": "cuda", "LT_PRECISION": "bf16"}
+    found = settled(**environ)
+    assert (found.devices, found.accelerator, found.precision) == (2, "cuda", "bf16-mixed")
+    assert found.by_fabric_cli
+
+
+@pytest.mark.parametrize(
+    ("override", "environ", "error"),
+    [
+        (
+            "devices=4",
+            {"LT_DEVICES": "2"},
+            "devices=4 differs from --devices 2; give --devices, not devices=, under",
+        ),
+        ("devices=2", {}, "devices=2 differs from --devices 1"),
+        ("num_nodes=2", {}, "num_nodes=2 differs from --num-nodes 1"),
+        ("accelerator=cpu", {"LT_ACCELERATOR": "cuda"}, "accelerator=cpu differs from --accelerator cuda"),
+        (
+            "precision=32-true",
+            {"LT_PRECISION": "bf16"},
+            "precision=32-true differs from --precision bf16-mixed",
+        ),
+        (
+            "strategy=ddp",
+            {"LT_STRATEGY": "fsdp"},
+            "--strategy fsdp differs from strategy=ddp; leave the flag out",
+        ),
+        (
+            "seed=1",
+            {"LT_PRECISION": "16-mixed"},
+            "precision 16-mixed is not offered, only 32-true, bf16-mixed",
+        ),
+    ],
+)
+def test_a_contradiction_with_the_launcher_names_both(override, environ, error):
+    with pytest.raises(LaunchError) as raised:
+        settled(override, **(UNDER_FABRIC | environ))
+    assert str(raised.value).startswith(error)
+
+
+def test_a_stray_launcher_variable_is_refused():
+    with pytest.raises(LaunchError, match="LT_DEVICES=2 is set, but this is not `fabric run`; unset it"):
+        settled(LT_DEVICES="2")
+
+
+def test_plain_torchrun_gives_the_processes():
+    environ = {"TORCHELASTIC_RUN_ID": "none", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "6"}
+    found = settled(**environ)
+    assert (found.devices, found.num_nodes) == (2, 3)
+    with pytest.raises(LaunchError, match="devices=4 differs from torchrun's 2"):
+        settled("devices=4", **environ)
+
+
+@pytest.mark.parametrize(("devices", "count"), [("auto", 1), ("-1", 1), ("3", 3), ("0,2", 2), ("[0,1,2]", 3)])
+def test_devices_may_be_a_number_a_list_or_auto(devices, count):
+    assert settled(**(UNDER_FABRIC | {"LT_DEVICES": devices})).devices == count
+
+
+@pytest.mark.parametrize(
+    ("have", "wanted", "by_fabric", "error"),
+    [
+        (0, 8, True, "8 GPUs (accelerator: cuda), this machine has none; add --accelerator cpu"),
+        (0, 1, False, "1 GPU (accelerator: cuda), this machine has none; add accelerator=cpu"),
+        (2, 8, True, "8 GPUs (accelerator: cuda), this machine has 2; add --devices 2"),
+    ],
+)
+def test_missing_gpus_are_said_with_the_way_out(monkeypatch, have, wanted, by_fabric, error):
+    monkeypatch.setattr(launch, "count_gpus", lambda: have)
+    asked = Launch(
+        devices=wanted, num_nodes=1, accelerator="cuda", precision="32-true", by_fabric_cli=by_fabric
+    )
+    with pytest.raises(LaunchError) as raised:
+        check_devices(stage(), asked)
+    assert str(raised.value) == f"stage encoder asks for {error}"
+
+
+def test_all_gpus_are_taken_when_no_number_is_given(monkeypatch):
+    monkeypatch.setattr(launch, "count_gpus", lambda: 4)
+    assert settled("accelerator=cuda").devices == 4
+    assert settled("accelerator=auto").accelerator == "cuda"
+
+
+def test_a_chain_shares_one_answer_and_remembers_it():
+    runs = compose(["recipe=demo", "devices=2"], CONFIGS)
+    found = resolve_chain(runs, {})
+    assert found.devices == 2
+    assert {(run.devices, run.num_nodes, run.accelerator) for run in runs} == {(2, 1, "cpu")}
+
+
+def test_a_chain_that_disagrees_is_refused():
+    runs = compose(["recipe=demo"], CONFIGS)
+    runs[2].precision = "bf16-mixed"
+    with pytest.raises(LaunchError, match="need one `precision`: llm has 32-true, align has bf16-mixed"):
+        resolve_chain(runs, {})
+
+
+def test_a_strategy_that_cannot_serve_the_processes_is_said_before_the_start():
+    runs = compose(["recipe=demo", "strategy=single", "devices=2"], CONFIGS)
+    with pytest.raises(LaunchError, match="strategy single is for one process, got 2"):
+        resolve_chain(runs, {})
+
+
+def prepared_folder(root: Path) -> Path:
+    for part in ("train", "valid"):
+        (root / "index" / part).mkdir(parents=True)
+        (root / "index" / part / "index.json").write_text("{}")
+    (root / "tokenizer").mkdir()
+    (root / "tokenizer" / "tokenizer.yaml").write_text("models: []")
+    return root
+
+
+def test_a_chain_with_all_its_files_passes(tmp_path):
+    check_files(compose(["recipe=demo", f"run_dir={prepared_folder(tmp_path)}"], CONFIGS))
+
+
+def test_missing_files_are_named(tmp_path):
+    run = stage(f"run_dir={tmp_path}")
+    with pytest.raises(LaunchError, match=r"reader\.root: .*/data/train: no such folder"):
+        check_files([run])
+    run.reader.root = None
+    with pytest.raises(LaunchError, match=r"no value given for reader\.root; set it or MAYA_DATA"):
+        check_files([run])
+    run.reader.root = str(tmp_path)
+    with pytest.raises(LaunchError, match=r"no index at .*/index/train; make it with: maya-data index"):
+        check_files([run])
+
+
+def test_a_missing_tokenizer_is_named(tmp_path):
+    run = stage(f"run_dir={prepared_folder(tmp_path)}")
+    (tmp_path / "tokenizer" / "tokenizer.yaml").unlink()
+    with pytest.raises(LaunchError, match=r"no tokenizer at .*; make it with: maya-data tokenizer"):
+        check_files([run])
+
+
+def test_a_stage_without_the_weights_it_starts_from_is_refused(tmp_path):
+    runs = compose(["recipe=demo", "stage=align", f"run_dir={prepared_folder(tmp_path)}"], CONFIGS)
+    with pytest.raises(LaunchError, match=r"stage align starts from .*/encoder/model, which is not there"):
+        check_files(runs)
+
+
+def test_fabric_gets_what_was_settled(monkeypatch):
+    import torch
+
+    before = torch.get_num_threads()
+    monkeypatch.setenv("LT_DEVICES", "1")
+    run = stage("threads=1", "precision=bf16-mixed")
+    try:
+        fabric, capabilities = make_fabric(run, resolve(run, {}))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+    assert (fabric.world_size, fabric.device.type) == (1, "cpu")
+    assert fabric._precision.precision == "bf16-mixed"
+    assert not capabilities.sharded
