@@ -1,6 +1,10 @@
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
+import maya_bridge
 from maya_bridge.projectors import Projector
 from maya_bridge.speech_llm import EncodedSpeech
 from maya_encoder.plugins import available, find
@@ -138,6 +142,20 @@ def test_a_bad_value_is_named(name, field, value):
 def test_heads_that_do_not_divide_the_width_are_refused():
     with pytest.raises(ValueError, match="`num_heads` must divide `hidden_size` 512, got 7"):
         find("projectors", "qformer")(num_heads=7)
+
+
+def test_the_projector_that_the_readme_shows_works(make_model, spell, sentences):
+    readme = Path(maya_bridge.__file__).parents[2] / "README.md"
+    code = next(
+        c for c in re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL) if "EveryOther" in c
+    )
+    names = {"__name__": "shown"}
+    exec(code, names)
+
+    model = make_model(names["Skip"]())
+
+    assert isinstance(model.projector, Projector)
+    assert model.loss(spell(sentences), sentences, ["hi"] * 4).loss_sum.isfinite()
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 4])

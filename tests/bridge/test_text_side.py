@@ -39,6 +39,10 @@ def test_random_text_ids_hold_no_special_token(tokenizer):
     assert len(tokenizer.text_ids) == 9
 
 
+def test_random_text_ids_all_have_an_embedding():
+    assert LLMTokenizer(character_tokenizer("abc"), num_rows=19).text_ids.tolist() == [18]
+
+
 def test_batch_is_padded_on_the_right(tokenizer):
     ids, lens = tokenizer.encode_batch(["a", "", "abc"], ["en"] * 3)
 

@@ -99,9 +99,8 @@ def test_nothing_but_corrupt_audio_is_an_error(damaged):
 
 @pytest.mark.parametrize("world_size", [1, 3])
 def test_one_pass_meets_every_utterance_once(index, world_size):
-    ids = [
-        i for r in range(world_size) for b in iter_once(index, batch_size=4, rank=r, world_size=world_size) for i in b.ids
-    ]  # fmt: skip
+    passes = [iter_once(index, batch_size=4, rank=rank, world_size=world_size) for rank in range(world_size)]
+    ids = [i for one_pass in passes for batch in one_pass for i in batch.ids]
     assert sorted(ids) == sorted(index.row(i).id for i in range(len(index)))
 
 

@@ -114,7 +114,7 @@ def test_impossible_settings_are_named(settings, message):
 def test_impossible_plans_are_named(index):
     with pytest.raises(ValueError, match="`langs` has 'bn'; the index has: en, hi, ta"):
         Plan(index, PlanConfig(langs=["bn"]))
-    with pytest.raises(ValueError, match="no segment of .* is left: `min_duration` 30"):
+    with pytest.raises(ValueError, match=r"no segment of .* is left: `min_duration` 30"):
         Plan(index, PlanConfig(min_duration=30))
     with pytest.raises(ValueError, match="fills no group of 128 batches"):
         Plan(index, PlanConfig(sync_width=128))

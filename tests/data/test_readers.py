@@ -36,7 +36,7 @@ def test_other_column_names_are_recognised(tmp_path, write_shard):
 
 def test_columns_map_names_that_no_alias_knows(tmp_path, write_shard):
     write_shard(tmp_path / "lang=hi" / "s", [0.3], rename={"text": "verbatim"})
-    with pytest.raises(BrokenShard, match="metadata.parquet has no column for `text`"):
+    with pytest.raises(BrokenShard, match=r"metadata\.parquet has no column for `text`"):
         list(FinalExport(root=str(tmp_path)).build())
     assert next(FinalExport(root=str(tmp_path), columns={"text": "verbatim"}).build())["text"]
 
@@ -109,9 +109,9 @@ def test_unreadable_file_is_named(tmp_path, write_shard, name, content):
 
 
 def test_root_mistakes_are_named(tmp_path, corpus):
-    with pytest.raises(ValueError, match="no value given for reader.root; set it or MAYA_DATA"):
+    with pytest.raises(ValueError, match=r"no value given for reader\.root; set it or MAYA_DATA"):
         FinalExport().shards()
-    with pytest.raises(ValueError, match="reader.root is no folder"):
+    with pytest.raises(ValueError, match=r"reader\.root is no folder"):
         FinalExport(root=str(tmp_path / "none")).shards()
     with pytest.raises(ValueError, match=r"no shards under .*expected .*lang=xx/<shard>"):
         FinalExport(root=str(tmp_path)).shards()
@@ -120,7 +120,7 @@ def test_root_mistakes_are_named(tmp_path, corpus):
 
 
 def test_config_mistakes_are_named():
-    with pytest.raises(ValueError, match="`columns` may map .*, got 'txt'"):
+    with pytest.raises(ValueError, match=r"`columns` may map .*, got 'txt'"):
         FinalExport(columns={"txt": "a"})
     with pytest.raises(ValueError, match="no text profile named 'asr-v9'"):
         FinalExport(text="asr-v9")

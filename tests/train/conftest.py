@@ -1,4 +1,4 @@
-"""A tiny corpus in three languages (a tone a letter), its index and tokenizer, and a config for each kind of stage."""
+"""A tiny corpus in three languages (a tone a letter), its index and tokenizer, and a config for each task."""
 
 import io
 import json
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from lightning.fabric import Fabric
+
 from maya_bridge.llm import LLMConfig
 from maya_bridge.projectors.ctc_compress import CTCCompress
 from maya_bridge.prompt import PromptConfig

@@ -129,6 +129,12 @@ def test_a_chain_that_disagrees_is_refused():
         resolve_chain(runs, {})
 
 
+def test_batches_that_do_not_go_round_are_refused():
+    runs = compose(["recipe=demo", "stage=encoder", "devices=3"], CONFIGS)
+    with pytest.raises(LaunchError, match=r"`data\.sync_width` must be a multiple of the 3 processes, got 2"):
+        resolve_chain(runs, {})
+
+
 def test_a_strategy_that_cannot_serve_the_processes_is_said_before_the_start():
     runs = compose(["recipe=demo", "strategy=single", "devices=2"], CONFIGS)
     with pytest.raises(LaunchError, match="strategy single is for one process, got 2"):

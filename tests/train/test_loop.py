@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.fabric import Fabric
+
 from maya_train.loop import MAX_SKIPS, Diverged
 from maya_train.metrics_log import read_steps
 from maya_train.preemption import Preempted

@@ -1,15 +1,18 @@
 """A chain of stages over the tiny corpus, through all packages."""
 
 import json
-import os
-import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lightning.fabric import Fabric
+
+import maya_bridge
 from maya_train import stages
 from maya_train.errors import ConfigError
+from maya_train.loop import Trainer
 from maya_train.metrics_log import read_steps
 from maya_train.schema import RunConfig
 from maya_train.stages import run_chain
@@ -17,19 +20,37 @@ from maya_train.stages import run_chain
 Make = Callable[..., RunConfig]
 
 
+class Killed(BaseException):
+    pass
+
+
 @pytest.fixture
 def chain(make_config: Make, corpus: Path) -> list[RunConfig]:
-    encoder = make_config("acoustic", data=validated(make_config, corpus))
+    """Encoder, warm-up of the LLM, and both together."""
+    encoder = make_config("acoustic")
+    encoder.data.valid_index = str(corpus / "index")
     llm = make_config("text_copy")
     speech = make_config("speech_llm", init_from=f"{encoder.out_dir}/model", data=encoder.data)
-    speech.llm.source, speech.llm.path = "folder", f"{llm.out_dir}/model"
+    speech.llm = replace(speech.llm, source="folder", path=f"{llm.out_dir}/model")
     return [encoder, llm, speech]
 
 
-def validated(make_config: Make, corpus: Path):
-    data = make_config().data
-    data.valid_index = str(corpus / "index")
-    return data
+def lines(cfg: RunConfig) -> dict[int, dict[str, Any]]:
+    found = read_steps(Path(cfg.out_dir) / "metrics.jsonl")
+    return {step: {k: v for k, v in line.items() if k != "time"} for step, line in found.items()}
+
+
+def kill_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """The process dies once `steps` lines of any stage are written."""
+    after_step, left = Trainer._after_step, [steps]
+
+    def die(self: Trainer, progress: Any) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Killed
+        after_step(self, progress)
+
+    monkeypatch.setattr(Trainer, "_after_step", die)
 
 
 def test_chain_leaves_models_metrics_and_configs(fabric: Fabric, chain: list[RunConfig]) -> None:
@@ -37,7 +58,85 @@ def test_chain_leaves_models_metrics_and_configs(fabric: Fabric, chain: list[Run
 
     for cfg in chain:
         out_dir = Path(cfg.out_dir)
-        assert sorted(read_steps(out_dir / "metrics.jsonl")) == [1, 2, 3, 4]
+        assert sorted(lines(cfg)) == [1, 2, 3, 4]
         assert json.loads((out_dir / "DONE").read_text())["steps"] == 4
         assert (out_dir / "config.yaml").is_file()
-        assert (out_dir / "model" / "config.yaml").is_file() or (out_dir / "model" / "config.json").is_file()
+    valid = [
+        json.loads(line) for line in (Path(chain[2].out_dir) / "metrics.jsonl").read_text().splitlines()
+    ][-1]
+    assert (valid["event"], valid["utterances"], list(valid["wer"]["llm"])) == (
+        "valid",
+        18,
+        ["en", "hi", "ta"],
+    )
+    model = maya_bridge.load(f"{chain[2].out_dir}/model")
+    assert model.llm_tokenizer.script == "common"
+
+
+def test_chain_killed_in_each_stage_gives_the_same_losses(
+    fabric: Fabric, chain: list[RunConfig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run_chain(chain, fabric)
+    whole = [lines(cfg) for cfg in chain]
+    for cfg in chain:
+        Path(cfg.out_dir).rename(tmp_path / f"first-{cfg.stage}")
+
+    for _ in range(4):
+        with monkeypatch.context() as patch:
+            kill_after(patch, 3)
+            with pytest.raises(Killed):
+                run_chain(chain, fabric)
+    run_chain(chain, fabric)
+
+    assert [lines(cfg) for cfg in chain] == whole
+
+
+def test_finished_stage_is_not_trained_again(
+    fabric: Fabric, chain: list[RunConfig], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_chain(chain[:1], fabric)
+    before = (Path(chain[0].out_dir) / "metrics.jsonl").read_bytes()
+    capsys.readouterr()
+
+    assert run_chain(chain[:1], fabric) == [None]
+    assert "acoustic: finished before" in capsys.readouterr().err
+    assert (Path(chain[0].out_dir) / "metrics.jsonl").read_bytes() == before
+
+
+def test_changed_config_in_a_finished_folder_is_named(fabric: Fabric, chain: list[RunConfig]) -> None:
+    run_chain(chain[:1], fabric)
+
+    with pytest.raises(
+        ConfigError, match=r"acoustic holds a finished run of another kind \(max_steps was 4, is 5\)"
+    ):
+        run_chain([replace(chain[0], max_steps=5)], fabric)
+
+
+def test_saving_more_often_is_no_other_run(fabric: Fabric, chain: list[RunConfig]) -> None:
+    run_chain(chain[:1], fabric)
+
+    assert run_chain([replace(chain[0], save_every=1)], fabric) == [None]
+
+
+def test_stage_after_a_retrained_one_does_not_pass_for_finished(
+    fabric: Fabric, chain: list[RunConfig], tmp_path: Path
+) -> None:
+    run_chain(chain, fabric)
+    Path(chain[0].out_dir).rename(tmp_path / "old")
+
+    with pytest.raises(ConfigError, match="speech_llm holds a finished run of another kind"):
+        run_chain([replace(chain[0], seed=1), *chain[1:]], fabric)
+
+
+def test_model_from_another_recipe_names_a_tensor(fabric: Fabric, chain: list[RunConfig]) -> None:
+    run_chain(chain[:1], fabric)
+    wider = replace(chain[2], encoder=replace(chain[2].encoder, hidden_size=32))
+
+    with pytest.raises(ValueError, match=r"acoustic/model is a checkpoint from another recipe.*encoder\."):
+        stages.build_task(fabric, wider, stages.TrainingData.open(wider), print)
+
+
+def test_chain_runs_in_mixed_precision(chain: list[RunConfig]) -> None:
+    run_chain(chain, Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"))
+
+    assert all(line["loss"] > 0 for cfg in chain for line in lines(cfg).values())

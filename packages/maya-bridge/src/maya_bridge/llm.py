@@ -104,7 +104,7 @@ def load_folder(folder: str | Path, config: LLMConfig) -> "tuple[PreTrainedModel
     if config.num_layers is not None:
         keep_layers(llm, config.num_layers)
     hf = with_special_tokens(AutoTokenizer.from_pretrained(folder))
-    return llm.train(), LLMTokenizer(hf, config.script)
+    return llm.train(), LLMTokenizer(hf, config.script, llm.get_input_embeddings().num_embeddings)
 
 
 @contextmanager

@@ -24,7 +24,12 @@ class LLMTokenizer:
     and taken from this class are always in the language's own script.
     """
 
-    def __init__(self, hf: "PreTrainedTokenizerFast", script: Literal["native", "common"] = "native"):
+    def __init__(
+        self,
+        hf: "PreTrainedTokenizerFast",
+        script: Literal["native", "common"] = "native",
+        num_rows: int | None = None,
+    ):
         self.hf = hf
         self.script = script
         self._backend = hf.backend_tokenizer
@@ -39,7 +44,9 @@ class LLMTokenizer:
         special = {self.bos_id, self.eos_id, self.pad_id, *map(self.special_id, SPECIAL_TOKENS)}
         special |= {i for i, token in self._backend.get_added_tokens_decoder().items() if token.special}
         self._special = special
-        self.text_ids = torch.tensor([i for i in range(self._backend.get_vocab_size()) if i not in special])
+        # Gemma's tokenizer names an image token that text models have no embedding for.
+        size = min(self._backend.get_vocab_size(), num_rows or self._backend.get_vocab_size())
+        self.text_ids = torch.tensor([i for i in range(size) if i not in special])
 
     def _named_id(self, name: str) -> int:
         token = getattr(self.hf, name)

@@ -2,8 +2,10 @@
 
 Segments lie in cells of (duration bin, language). An epoch takes an exact number from every cell, permutes
 them within their bin, and cuts each bin into groups of `sync_width` batches; the groups of all bins are
-permuted. Nothing is stored but the order of segments by cell, so any step of any epoch is found at once. No batch is empty:
-where the segments of a bin do not suffice for its last group, other ones are left out in each epoch.
+permuted. Nothing is stored but the order of segments by cell, so any step of any epoch is found at once.
+
+No batch is empty: where a bin's segments do not suffice for its last group, that group is not made, and every
+epoch leaves other segments out.
 """
 
 import hashlib

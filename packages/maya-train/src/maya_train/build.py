@@ -5,8 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import maya_bridge.checkpoint as bridge_checkpoint
 from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+import maya_bridge.checkpoint as bridge_checkpoint
 from maya_bridge.corruption import Corruption
 from maya_bridge.llm import LLMConfig, load_folder, load_llm
 from maya_bridge.prompt import PromptConfig
@@ -16,8 +18,6 @@ from maya_data.batch import Batch
 from maya_encoder import checkpoint as acoustic_checkpoint
 from maya_encoder.acoustic_model import AcousticModel, AcousticModelConfig
 from maya_encoder.tokenizer import Tokenizer
-from torch import Tensor, nn
-
 from maya_train.errors import ConfigError
 from maya_train.schema import RunConfig
 from maya_train.sources import TrainingData, cache_batches
@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 def build_task(
     fabric: Fabric, cfg: RunConfig, data: TrainingData, say: Say
 ) -> tuple[Task, EncoderCache | None]:
-    """The task of a stage with its model, weights of an earlier stage included, and what is kept of a frozen encoder."""
+    """The task of a stage with its model, and what is kept of a frozen encoder's outputs."""
     task: Task
     cache: EncoderCache | None = None
     if cfg.task == "text_copy":
@@ -69,7 +69,7 @@ def build_acoustic(cfg: RunConfig) -> AcousticModel:
     )
     model = AcousticModel(config, tokenizer)
     if cfg.init_from is not None:
-        _adopt_weights(model, Path(cfg.init_from), new_heads=set(cfg.train) - {"encoder"})
+        _adopt_weights(model, Path(cfg.init_from), new_heads={*map(str, cfg.train)} - {"encoder"})
     return model
 
 
@@ -112,7 +112,7 @@ def keep_outputs(
 
     def encode(batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
         out, lens = acoustic.encode(batch.waveforms, batch.waveform_lens, batch.langs)
-        return out, lens, acoustic.heads["ctc"].log_probs(out) if with_ctc else None
+        return out, lens, acoustic.head("ctc").log_probs(out) if with_ctc else None
 
     folder = Path(cfg.run_dir) / "encoder_outputs" / key
     return fill(fabric, folder, cache_batches(cfg, data), encode, say)

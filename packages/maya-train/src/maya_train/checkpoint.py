@@ -1,9 +1,9 @@
 """Training state on disk: everything that an exact resume needs, written so that no crash leaves half of it.
 
-A folder `step-N` holds `state.pt` (weights that train, optimizer, counters) and one `rank-R.pt` a process (random
-streams). It is written under another name, gets its `COMPLETE` file last and then its name in one rename; a folder
-without `COMPLETE`, or with a file of another size than that records, is never resumed from. The model that a stage
-hands on is another thing: see `maya_encoder.checkpoint` and `maya_bridge.checkpoint`.
+A folder `step-N` holds `state.pt` (weights that train, optimizer, counters) and one `rank-R.pt` a process
+(random streams). It is written under another name, gets its `COMPLETE` file last and then its name in one
+rename; a folder without `COMPLETE`, or with a file of another size than that records, is never resumed from.
+The model that a stage hands on is another thing: see `maya_encoder.checkpoint`, `maya_bridge.checkpoint`.
 """
 
 import json
@@ -25,7 +25,7 @@ class BrokenCheckpoint(ValueError):
 
 
 def changing_state(module: nn.Module) -> dict[str, Tensor]:
-    """The part of a state dict that training changes: no frozen parameters, no buffers beside only frozen ones."""
+    """The part of a state dict that training changes: nothing frozen, no buffers beside frozen weights."""
     frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
     for prefix, child in module.named_modules():
         parameters = list(child.parameters())
@@ -50,7 +50,7 @@ def load_changing_state(module: nn.Module, state: Mapping[str, Tensor], source: 
 def save(
     fabric: Fabric, folder: Path, state: Mapping[str, Any], own_state: Mapping[str, Any], keep: int
 ) -> None:
-    """Write `folder` (`.../step-N`): `state` from rank 0, `own_state` from every rank; keep the newest `keep`."""
+    """Write `folder` (`.../step-N`): `state` of rank 0, `own_state` of every rank; keep the newest `keep`."""
     part = folder.with_name(f".{folder.name}.part")
     if fabric.is_global_zero:
         for stale in folder.parent.glob(".step-*.part"):
@@ -124,7 +124,8 @@ def _write(path: Path, state: Mapping[str, Any]) -> None:
     except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
         free = shutil.disk_usage(path.parent).free / 2**30
         raise OSError(
-            f"the training state {path.parent} could not be written ({free:.2f} GiB free); earlier ones are whole"
+            f"the training state {path.parent} could not be written ({free:.2f} GiB free);"
+            " earlier ones are whole"
         ) from error
 
 

@@ -80,6 +80,7 @@ def resolve_chain(
 ) -> Launch:
     """Settle a chain of stages, which share one process group and so one answer; each run then holds it."""
     first = resolve(runs[0], environ, overrides)
+    check_devices(runs[0], first)
     for run in runs:
         other = resolve(run, environ, overrides)
         for key in KEYS:
@@ -92,7 +93,9 @@ def resolve_chain(
             raise LaunchError(
                 f"stages {runs[0].stage} and {run.stage} of one chain differ in `strategy`; use stage="
             )
-    check_devices(runs[0], first)
+        if (width := run.data.sync_width) % first.num_processes:
+            wanted = f"a multiple of the {first.num_processes} processes"
+            raise LaunchError(f"stage {run.stage}: `data.sync_width` must be {wanted}, got {width}")
     build_strategy(runs[0], first)
     for run in runs:
         run.devices, run.num_nodes = first.devices, first.num_nodes

@@ -1,7 +1,7 @@
 """The training loop: optimizer steps over Fabric, one loss a step over the tokens of all ranks, exact resume.
 
-A step fetches all its batches first, so that the number of tokens over ranks and micro-batches is known before the
-first backward pass. Every decision (stop, skip) is taken on a number that all ranks share.
+A step fetches all its batches first, so that the number of tokens over ranks and micro-batches is known
+before the first backward pass. Every decision (stop, skip) is taken on a number that all ranks share.
 """
 
 import math
@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
-from maya_data.batch import Batch
 from torch import Tensor, nn
 
+from maya_data.batch import Batch
 from maya_train import checkpoint
 from maya_train.metrics_log import MetricsLog
 from maya_train.optim import build_optimizer, schedule, set_rates
@@ -136,7 +136,7 @@ class Trainer:
         return reduced
 
     def _step(self, works: list[Work], tokens: float) -> dict[str, Any]:
-        """Forward, backward and update; returns the line to log. `tokens` is the sum over ranks and batches."""
+        """Forward, backward and update; returns the line to log. `tokens` is a sum over all ranks."""
         step, total = self.counters.step, self.cfg.max_steps
         factors = {n: schedule(step, total, self.cfg.optim, start) for n, start in self._begins.items()}
         lr = set_rates(self._optimizer, factors)
@@ -172,7 +172,7 @@ class Trainer:
         return self.fabric.no_backward_sync(self._module, enabled=enabled)
 
     def _drop_idle_gradients(self, step: int) -> None:
-        """A module whose loss is not in yet has zero gradients; without them AdamW leaves it and its state alone."""
+        """Where the loss is not in yet, gradients are zero; without them AdamW leaves the weights alone."""
         for name, start in self._begins.items():
             if step < start:
                 for parameter in self.task.trained()[name].parameters():
@@ -199,8 +199,8 @@ class Trainer:
         self._optimizer.zero_grad()
         if self.counters.skips_in_a_row >= MAX_SKIPS:
             raise Diverged(
-                f"stage {self.cfg.stage}: {MAX_SKIPS} steps in a row up to step {self.counters.step + 1} had no"
-                " finite gradient; lower lr, or raise optim.warmup_steps"
+                f"stage {self.cfg.stage}: {MAX_SKIPS} steps in a row up to step {self.counters.step + 1}"
+                " had no finite gradient; lower lr, or raise optim.warmup_steps"
             )
 
     def _count(self, works: list[Work], audio_seconds: float, seconds: float) -> None:

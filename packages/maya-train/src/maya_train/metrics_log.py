@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: one line a step, on disk before the next step begins; events (resume, valid) between them."""
+"""`metrics.jsonl`: one line a step, written before the next begins; events (resume, valid) between them."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""A polite end: SIGTERM (and SIGUSR1 from batch systems) asks for a checkpoint; exit status 75 says "start me again"."""
+"""A polite end: SIGTERM, or SIGUSR1 of batch systems, asks for a checkpoint and exit status 75."""
 
 import signal
 from collections.abc import Iterator

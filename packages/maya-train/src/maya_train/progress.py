@@ -1,4 +1,4 @@
-"""What a person sees of a stage: a bar where there is a terminal, one plain line every `log_every` steps elsewhere."""
+"""What a person sees of a stage: a bar in a terminal, one plain line every `log_every` steps elsewhere."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""The random streams of one process: seeded by rank, saved, put back, and kept out of what must not touch them."""
+"""The random streams of one process: seeded by rank, saved, put back, and shielded where need be."""
 
 import random
 from collections.abc import Iterator
@@ -20,7 +20,8 @@ def seed_rank(seed: int, rank: int) -> None:
 def random_state() -> dict[str, Any]:
     """All streams as tensors and plain Python values, which `torch.load` takes with `weights_only`."""
     version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    numpy: tuple[Any, ...] = np.random.get_state(legacy=True)  # type: ignore[assignment]
+    name, keys, position, has_gauss, cached = numpy
     return {
         "python": [version, list(words), gauss],
         "numpy": [
@@ -48,7 +49,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 @contextmanager
 def untouched_randomness() -> Iterator[None]:
-    """Whatever the block draws (a loader's seed, a validation) leaves the streams of training where they were."""
+    """Whatever the block draws (a loader's seed, a validation), training's streams stay where they were."""
     python, numpy, torch_cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     try:

@@ -1,4 +1,4 @@
-"""Where batches come from: the endless training stream, the same stream without audio, and the data of a cache."""
+"""Where batches come from: the endless training stream, the same without audio, and the data of a cache."""
 
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning.fabric import Fabric
+
 from maya_data.batch import Batch, Utterance, collate
 from maya_data.fetch import CorruptAudio, read_audio
 from maya_data.index import Segment, SegmentIndex
@@ -16,7 +17,6 @@ from maya_data.loader import make_loader
 from maya_data.mix import MixConfig, usable
 from maya_data.plan import Plan, PlanConfig
 from maya_data.text import profile
-
 from maya_train.schema import RunConfig
 
 ENCODED_SECONDS = 60.0  # of padded audio in a batch that fills the cache
@@ -103,7 +103,7 @@ def _known_segments(
 
 
 def cache_batches(cfg: RunConfig, data: TrainingData) -> list[Callable[[], Batch | None]]:
-    """All usable segments, each once, in batches that only the index decides; nothing is read before the call."""
+    """All usable segments, each once, in batches that only the index decides; a call reads one."""
     rows, first = data.usable_rows(), 0
     batches: list[Callable[[], Batch | None]] = []
     for end in range(1, len(rows) + 1):

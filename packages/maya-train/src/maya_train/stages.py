@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning.fabric import Fabric
+
 from maya_data.batch import Batch
 from maya_encoder.tokenizer import Tokenizer
-
 from maya_train import checkpoint, compose
 from maya_train.build import build_task
 from maya_train.errors import ConfigError
@@ -76,12 +76,13 @@ def run_stage(cfg: RunConfig, fabric: Fabric, capabilities: Capabilities) -> Cou
 
 def identify(cfg: RunConfig, data: TrainingData) -> Identity:
     """What decides the outcome of a stage, as digests."""
-    parent = "" if cfg.init_from is None else _parent_digest(Path(cfg.init_from))
+    llm = getattr(cfg.llm, "path", None)
     return {
         "config": compose.digest(cfg),
         "data": data.plan.fingerprint,
         "tokenizer": Tokenizer.load(cfg.tokenizer).sha256[:16],
-        "init_from": parent,
+        "init_from": "" if cfg.init_from is None else _parent_digest(Path(cfg.init_from)),
+        "llm": "" if llm is None else _parent_digest(Path(llm)),
     }
 
 
@@ -98,7 +99,8 @@ def refuse_other_run(cfg: RunConfig, identity: Identity) -> None:
     odd = next(key for key in identity if saved.get(key) != identity[key])
     what = _changed_keys(cfg) if odd == "config" else f"its {odd} differs"
     raise ConfigError(
-        f"{out_dir} holds a {state} run of another kind ({what}); delete that folder, or give another out_dir or run_dir"
+        f"{out_dir} holds a {state} run of another kind ({what});"
+        " delete that folder, or give another out_dir or run_dir"
     )
 
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 from lightning.fabric import Fabric
+from torch import Tensor
+
 from maya_data.index import SegmentIndex
 from maya_data.loader import iter_once
 from maya_eval.metrics import char_errors, word_errors
 from maya_eval.normalize import profile
-from torch import Tensor
-
 from maya_train.schema import RunConfig
 from maya_train.tasks import Moment, Task
 

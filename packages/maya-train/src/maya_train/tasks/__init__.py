@@ -1,7 +1,7 @@
-"""What is learnt: a task turns a batch into a loss over a known number of tokens, and audio into text to score.
+"""What is learnt: a task turns a batch into a loss over a known number of tokens, and audio into text.
 
-A task is an `nn.Module` around the model of its package. The loop calls `prepare` outside and `forward` inside the
-strategy's wrapper, divides by the tokens of all ranks and micro-batches, and knows nothing else about the model.
+A task is an `nn.Module` around the model of its package. The loop calls `prepare` outside and `forward`
+inside the strategy's wrapper, divides by the tokens of all ranks, and knows nothing else of the model.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
-from maya_data.batch import Batch
 from torch import Tensor, nn
+
+from maya_data.batch import Batch
 
 
 class TaskLoss(NamedTuple):
@@ -45,7 +46,6 @@ class Moment:
 class Task(Protocol):
     """What the loop needs."""
 
-    model: nn.Module
     made_by: dict[str, Any]
     """Written into the model's folder: which stage of which recipe it comes from."""
 
@@ -94,7 +94,7 @@ def freeze_all_but(model: nn.Module, trained: Iterable[nn.Module]) -> None:
 
 
 def touch(modules: Iterable[nn.Module]) -> Tensor:
-    """A zero that depends on every parameter, for a module whose loss is not in yet: all ranks then reduce alike."""
+    """A zero that depends on every parameter, so that all ranks reduce a module whose loss is not in yet."""
     return (
         torch.stack([parameter.sum() for module in modules for parameter in module.parameters()]).sum() * 0.0
     )

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from maya_data.batch import Batch
 from maya_encoder import checkpoint
 from maya_encoder.acoustic_model import AcousticModel
-from torch import Tensor, nn
-
 from maya_train.schema import LossConfig
 from maya_train.tasks import Moment, TaskLoss, Work, freeze_all_but, pick, touch
 from maya_train.tasks.encoder_cache import EncoderCache

@@ -1,7 +1,7 @@
-"""Outputs of a frozen encoder, made once and kept: half precision, by utterance id, shared by stages and restarts.
+"""Outputs of a frozen encoder, made once and kept for all stages and restarts: float16, by utterance id.
 
-The values must not depend on when an utterance was met, or a resumed run would differ from an uninterrupted one. So all
-of them are made before the first step, in batches that only the index decides, and kept in files.
+The values must not depend on when an utterance was met, or a resumed run would differ from a whole one. So
+all of them are made before the first step, in batches that only the index decides, and kept in files.
 """
 
 import hashlib
@@ -12,11 +12,12 @@ from pathlib import Path
 
 import torch
 from lightning.fabric import Fabric
-from maya_data.batch import Batch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+
+from maya_data.batch import Batch
 
 Encode = Callable[[Batch], tuple[Tensor, Tensor, Tensor | None]]
 """A batch to encoder_out (B, T, D), lengths (B,), CTC log-probabilities (B, T, V) or None."""
@@ -40,7 +41,7 @@ class EncoderCache:
         for path in sorted(folder.glob("shard-*.safetensors")):
             self._kept.update(_read_shard(path))
 
-    def __contains__(self, utt_id: str) -> bool:
+    def __contains__(self, utt_id: object) -> bool:
         return utt_id in self._kept
 
     def __len__(self) -> int:

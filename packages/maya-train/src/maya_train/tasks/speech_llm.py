@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+
 from maya_bridge import checkpoint
 from maya_bridge.corruption import Corruption
 from maya_bridge.speech_llm import EncodedSpeech, SpeechLLM
 from maya_data.batch import Batch
-from torch import nn
-
 from maya_train.tasks import Moment, TaskLoss, Work, freeze_all_but, pick
 from maya_train.tasks.encoder_cache import EncoderCache
 

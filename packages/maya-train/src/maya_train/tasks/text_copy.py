@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from maya_bridge.corruption import Corruption
 from maya_bridge.prompt import Prompt, PromptConfig
 from maya_bridge.text_copy import text_copy_loss
 from maya_bridge.text_side import LLMTokenizer
 from maya_data.batch import Batch
-from torch import nn
-
 from maya_train.tasks import Moment, TaskLoss, Work, freeze_all_but, pick
 
 

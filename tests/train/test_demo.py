@@ -1,0 +1,113 @@
+"""The demo's runner: what is done is kept, what fails is named, what changed is made again."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from maya_train.demo.config import load_demo_config
+from maya_train.demo.memory import descendants_resident
+from maya_train.demo.pipeline import pipeline
+from maya_train.demo.steps import Ledger, Step, StepFailed, run_steps
+from maya_train.errors import ConfigError
+from rich.console import Console
+
+
+@pytest.fixture
+def quiet(tmp_path):
+    return Console(file=(tmp_path / "console.txt").open("w"), width=100)
+
+
+def step(tmp_path, name: str, code: str = "", output: str | None = None) -> Step:
+    """Appends its name to a log, and writes its output."""
+    log = tmp_path / "log"
+    out = tmp_path / (output or f"{name}.out")
+    program = f"open({str(log)!r}, 'a').write({name!r}); {code or f'open({str(out)!r}, chr(119)).write(chr(120))'}"
+    return Step(name=name, title=name, command=(sys.executable, "-c", program), outputs=(out,))
+
+
+def ran(tmp_path) -> str:
+    log = tmp_path / "log"
+    return log.read_text() if log.exists() else ""
+
+
+def test_steps_run_once_in_order_and_are_kept(tmp_path, quiet):
+    steps = [step(tmp_path, name) for name in "abc"]
+    for _ in range(2):
+        run_steps(steps, Ledger.open(tmp_path / "steps.json"), quiet)
+    assert ran(tmp_path) == "abc"
+
+
+def test_a_failed_step_is_named_and_the_next_start_goes_on_there(tmp_path, quiet):
+    broken = [step(tmp_path, "a"), step(tmp_path, "b", code="raise SystemExit(3)"), step(tmp_path, "c")]
+    with pytest.raises(StepFailed, match="step b ended with status 3"):
+        run_steps(broken, Ledger.open(tmp_path / "steps.json"), quiet)
+    run_steps([step(tmp_path, name) for name in "abc"], Ledger.open(tmp_path / "steps.json"), quiet)
+    assert ran(tmp_path) == "abbc"
+
+
+def test_a_killed_step_is_named_with_its_signal(tmp_path, quiet):
+    killed = step(tmp_path, "b", code="import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(StepFailed, match="step b was killed by SIGKILL"):
+        run_steps([killed], Ledger.open(tmp_path / "steps.json"), quiet)
+
+
+def test_a_changed_step_is_made_again_with_all_that_follow(tmp_path, quiet):
+    run_steps([step(tmp_path, name) for name in "abc"], Ledger.open(tmp_path / "steps.json"), quiet)
+    changed = [step(tmp_path, "a"), step(tmp_path, "b", output="b2.out"), step(tmp_path, "c")]
+    run_steps(changed, Ledger.open(tmp_path / "steps.json"), quiet)
+    assert ran(tmp_path) == "abcbc"
+
+
+def test_a_step_whose_output_was_deleted_is_made_again(tmp_path, quiet):
+    steps = [step(tmp_path, name) for name in "ab"]
+    run_steps(steps, Ledger.open(tmp_path / "steps.json"), quiet)
+    (tmp_path / "b.out").unlink()
+    run_steps(steps, Ledger.open(tmp_path / "steps.json"), quiet)
+    assert ran(tmp_path) == "abb"
+
+
+def test_a_torn_ledger_counts_as_empty(tmp_path):
+    path = tmp_path / "steps.json"
+    path.write_text('{"a": {"sec')
+    assert Ledger.open(path).done == {}
+
+
+def test_time_of_a_step_adds_up_over_its_starts(tmp_path):
+    ledger = Ledger(tmp_path / "steps.json")
+    one = step(tmp_path, "a")
+    ledger.record(one, 2.0, 0.5, finished=False)
+    assert not ledger.holds(one)
+    ledger.record(one, 3.0, 0.25, finished=True)
+    assert json.loads((tmp_path / "steps.json").read_text())["a"]["seconds"] == 5.0
+    assert ledger.peak_gib == 0.5
+
+
+def test_memory_of_all_descendants_is_counted():
+    program = "import time; block = bytearray(80 * 2**20); print(len(block), flush=True); time.sleep(30)"
+    nested = (
+        f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {program!r}], stdout=1); p.wait()"
+    )
+    with subprocess.Popen([sys.executable, "-c", nested], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        resident = descendants_resident(os.getpid())
+        subprocess.run(["pkill", "-P", str(process.pid)], check=True)
+    assert resident > 80 * 2**20
+
+
+def test_a_wrong_key_of_the_demo_is_named(tmp_path):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "mine.yaml").write_text("sentence: 4\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml.*sentence.*sentences"):
+        load_demo_config(tmp_path, "mine")
+
+
+def test_every_step_writes_under_the_run_folder(tmp_path):
+    from maya_train.compose import find_configs
+
+    demo = load_demo_config(find_configs(), "demo_quick")
+    steps = pipeline(tmp_path, demo, ["recipe=demo_quick"], "polish")
+    assert [s.name for s in steps][:2] == ["synth", "index-train"]
+    assert all(out.is_relative_to(tmp_path) for s in steps for out in s.outputs)
