@@ -39,7 +39,9 @@ def test_two_processes_train_one_stage(quick_demo, run, tmp_path):
 def test_without_gpus_the_full_recipe_ends_in_one_sentence(run, arguments, stage):
     done, seconds = fabric(run, *arguments)
     assert done.returncode == 2
-    expected = f"stage {stage} asks for 8 GPUs (accelerator: cuda), this machine has none; add --accelerator cpu"
+    expected = (
+        f"stage {stage} asks for 8 GPUs (accelerator: cuda), this machine has none; add --accelerator cpu"
+    )
     assert done.stderr.count(expected) == 1, done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert seconds < 30

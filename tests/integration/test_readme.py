@@ -54,7 +54,9 @@ def test_command_of_a_readme_runs(command, quick_demo, run):
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
-@pytest.mark.parametrize("path", ["README.md", *(f"packages/{p.name}/README.md" for p in (ROOT / "packages").iterdir())])
+@pytest.mark.parametrize(
+    "path", ["README.md", *(f"packages/{p.name}/README.md" for p in (ROOT / "packages").iterdir())]
+)
 def test_every_path_that_a_readme_links_exists(path):
     folder = (ROOT / path).parent
     text = (ROOT / path).read_text(encoding="utf-8")

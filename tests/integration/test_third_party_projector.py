@@ -18,7 +18,7 @@ version = "0.0.1"
 halver = "somebodys_projector:Halver"
 """
 
-MODULE = '''
+MODULE = """
 from dataclasses import dataclass
 
 import torch
@@ -53,7 +53,7 @@ class HalverModule(nn.Module):
         frames = nn.functional.pad(encoder_out * valid[..., None], (0, 0, 0, encoder_out.shape[1] % 2))
         pairs = frames.reshape(frames.shape[0], -1, 2 * frames.shape[2])
         return ProjectorOutput(self.scale * self.norm(self.linear(pairs)), self.out_lens(encoder_out_lens))
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,13 @@ def site(tmp_path_factory, run):
 
 def test_trains_with_a_projector_from_another_package(quick_demo, run, site, tmp_path):
     done = run(
-        *(sys.executable, "packages/maya-train/run.py", "recipe=demo_quick", "stage=align", "projector=halver"),
+        *(
+            sys.executable,
+            "packages/maya-train/run.py",
+            "recipe=demo_quick",
+            "stage=align",
+            "projector=halver",
+        ),
         *("projector.gain=1.5", "max_steps=3", f"out_dir={tmp_path}", "valid_every=0"),
         env={"PYTHONPATH": str(site)},
     )
@@ -83,7 +89,13 @@ def test_trains_with_a_projector_from_another_package(quick_demo, run, site, tmp
 
 def test_without_the_package_the_name_is_unknown(quick_demo, run, tmp_path):
     done = run(
-        *(sys.executable, "packages/maya-train/run.py", "recipe=demo_quick", "stage=align", "projector=halver"),
+        *(
+            sys.executable,
+            "packages/maya-train/run.py",
+            "recipe=demo_quick",
+            "stage=align",
+            "projector=halver",
+        ),
         f"out_dir={tmp_path}",
     )
     assert done.returncode == 2

@@ -1,5 +1,6 @@
 """Training state on disk: whole or not there, the newest kept, and only what training changes."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_full_disk_is_one_sentence_and_leaves_the_last_state(
     save(fabric, tmp_path, 2)
 
     def full(state: object, file: object) -> None:
-        raise RuntimeError("PytorchStreamWriter failed writing file")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match=r"could not be written .* earlier ones are whole"):

@@ -23,7 +23,9 @@ def step(tmp_path, name: str, code: str = "", output: str | None = None) -> Step
     """Appends its name to a log, and writes its output."""
     log = tmp_path / "log"
     out = tmp_path / (output or f"{name}.out")
-    program = f"open({str(log)!r}, 'a').write({name!r}); {code or f'open({str(out)!r}, chr(119)).write(chr(120))'}"
+    program = (
+        f"open({str(log)!r}, 'a').write({name!r}); {code or f'open({str(out)!r}, chr(119)).write(chr(120))'}"
+    )
     return Step(name=name, title=name, command=(sys.executable, "-c", program), outputs=(out,))
 
 
@@ -86,9 +88,7 @@ def test_time_of_a_step_adds_up_over_its_starts(tmp_path):
 
 def test_memory_of_all_descendants_is_counted():
     program = "import time; block = bytearray(80 * 2**20); print(len(block), flush=True); time.sleep(30)"
-    nested = (
-        f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {program!r}], stdout=1); p.wait()"
-    )
+    nested = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {program!r}], stdout=1); p.wait()"
     with subprocess.Popen([sys.executable, "-c", nested], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -108,6 +108,6 @@ def test_every_step_writes_under_the_run_folder(tmp_path):
     from maya_train.compose import find_configs
 
     demo = load_demo_config(find_configs(), "demo_quick")
-    steps = pipeline(tmp_path, demo, ["recipe=demo_quick"], "polish")
+    steps = pipeline(tmp_path, demo, 0, ["recipe=demo_quick"], "polish")
     assert [s.name for s in steps][:2] == ["synth", "index-train"]
     assert all(out.is_relative_to(tmp_path) for s in steps for out in s.outputs)

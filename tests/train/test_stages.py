@@ -4,13 +4,13 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from lightning.fabric import Fabric
 
 import maya_bridge
-from maya_train import stages
 from maya_train.errors import ConfigError
 from maya_train.loop import Trainer
 from maya_train.metrics_log import read_steps
@@ -132,8 +132,15 @@ def test_model_from_another_recipe_names_a_tensor(fabric: Fabric, chain: list[Ru
     run_chain(chain[:1], fabric)
     wider = replace(chain[2], encoder=replace(chain[2].encoder, hidden_size=32))
 
-    with pytest.raises(ValueError, match=r"acoustic/model is a checkpoint from another recipe.*encoder\."):
-        stages.build_task(fabric, wider, stages.TrainingData.open(wider), print)
+    with pytest.raises(ConfigError, match=r"stage speech_llm: .* from another recipe.* encoder\."):
+        run_chain([wider], fabric)
+
+
+def test_width_that_processes_do_not_divide_is_refused(fabric: Fabric, chain: list[RunConfig]) -> None:
+    fabric._strategy = SimpleNamespace(world_size=3)  # type: ignore[assignment]
+
+    with pytest.raises(ConfigError, match="stage acoustic: `sync_width` must be a multiple"):
+        run_chain(chain[:1], fabric)
 
 
 def test_chain_runs_in_mixed_precision(chain: list[RunConfig]) -> None:

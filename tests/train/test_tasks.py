@@ -8,6 +8,7 @@ import torch
 from lightning.fabric import Fabric
 
 from maya_train.build import build_task
+from maya_train.errors import ConfigError
 from maya_train.schema import LossConfig, RunConfig
 from maya_train.sources import TrainingData, audio_batches, text_batches
 from maya_train.stages import run_stage
@@ -56,7 +57,7 @@ def test_frozen_encoder_is_in_eval_mode_and_gets_no_gradient(fabric: Fabric, mak
 def test_head_that_trains_without_weight_is_refused(fabric: Fabric, make_config: Make) -> None:
     cfg = make_config(loss=LossConfig(ctc=1.0, rnnt=0.0))
 
-    with pytest.raises(ValueError, match=r"`loss\.rnnt` is 0, but this stage trains rnnt"):
+    with pytest.raises(ConfigError, match=r"`loss\.rnnt` is 0, but this stage trains rnnt"):
         build_task(fabric, cfg, TrainingData.open(cfg), quiet)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.fabric import Fabric
 from torch import Tensor, nn
+from transformers.utils import logging as hf_logging
 
 import maya_bridge.checkpoint as bridge_checkpoint
 from maya_bridge.corruption import Corruption
@@ -52,6 +53,7 @@ def build_task(
         if cfg.cache_encoder:
             cache = keep_outputs(fabric, cfg, data, model, say)
         task = SpeechLLMTask(model, cfg.train, _corruption(cfg), cache)
+    hf_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would draw over ours
     task.made_by = {"recipe": cfg.recipe, "stage": cfg.stage, "llm": _llm_name(cfg)}
     return task, cache
 

@@ -6,6 +6,7 @@ rename; a folder without `COMPLETE`, or with a file of another size than that re
 The model that a stage hands on is another thing: see `maya_encoder.checkpoint`, `maya_bridge.checkpoint`.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -121,11 +122,14 @@ def _write(path: Path, state: Mapping[str, Any]) -> None:
             torch.save(dict(state), file)
             file.flush()
             os.fsync(file.fileno())
-    except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
         free = shutil.disk_usage(path.parent).free / 2**30
         raise OSError(
+            errno.ENOSPC,
             f"the training state {path.parent} could not be written ({free:.2f} GiB free);"
-            " earlier ones are whole"
+            " earlier ones are whole",
         ) from error
 
 

@@ -5,6 +5,7 @@ before the first backward pass. Every decision (stop, skip) is taken on a number
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
@@ -79,6 +80,9 @@ class Trainer:
         own_state = self._load(found) if found else None
         with ExitStack() as stack:
             stop = stack.enter_context(watch_signals())
+            stack.enter_context(warnings.catch_warnings())
+            # About depthwise kernels (D, 1, K): the stride of an axis of size 1 means nothing.
+            warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
             stack.enter_context(self._log)
             if restarted:
                 self._log.write({"event": "resume", "step": self.counters.step})

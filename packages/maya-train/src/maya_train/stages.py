@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -51,7 +52,9 @@ def run_stage(cfg: RunConfig, fabric: Fabric, capabilities: Capabilities) -> Cou
     """Train one stage to its end and write its model; nothing is done where that has happened before."""
     say = partial(_say, fabric)
     out_dir, started = Path(cfg.out_dir), time.perf_counter()
-    data = TrainingData.open(cfg)
+    with named(cfg):
+        data = TrainingData.open(cfg)
+        data.plan.num_steps(fabric.world_size)
     identity = identify(cfg, data)
     refuse_other_run(cfg, identity)
     if (out_dir / DONE).is_file():
@@ -62,7 +65,8 @@ def run_stage(cfg: RunConfig, fabric: Fabric, capabilities: Capabilities) -> Cou
         compose.save(cfg, out_dir / "config.yaml")
         _write_json(out_dir / IDENTITY, identity)
     seed_rank(cfg.seed, 0)  # the same weights on all ranks
-    task, cache = build_task(fabric, cfg, data, say)
+    with named(cfg):
+        task, cache = build_task(fabric, cfg, data, say)
     counters = fit(fabric, cfg, task, _hooks(fabric, cfg, data, task, cache), capabilities)
     if fabric.is_global_zero:
         task.save(out_dir / "model")
@@ -72,6 +76,15 @@ def run_stage(cfg: RunConfig, fabric: Fabric, capabilities: Capabilities) -> Cou
         f"{cfg.stage}: done, {counters.step} steps in {clock(counters.seconds)}, model in {out_dir / 'model'}"
     )
     return counters
+
+
+@contextmanager
+def named(cfg: RunConfig) -> Iterator[None]:
+    """What packages find wrong with their part of the config becomes a sentence that names the stage."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"stage {cfg.stage}: {error}") from error
 
 
 def identify(cfg: RunConfig, data: TrainingData) -> Identity:

@@ -23,8 +23,6 @@ class DemoConfig:
     """Validation sentences a language, in voices of their own."""
     test: int = 50
     """Test sentences a language, in voices that are in no other set."""
-    seed: int = 0
-    """Seed of the texts and of the draw of the voices."""
     model_type: str = "char"
     """Kind of SentencePiece model."""
     script: str = "common"

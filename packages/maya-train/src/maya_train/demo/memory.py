@@ -4,7 +4,8 @@ import os
 import threading
 from pathlib import Path
 
-PERIOD = 0.5
+PERIOD = 2.0
+PAGE = os.sysconf("SC_PAGE_SIZE")
 GIB = 2**30
 
 
@@ -47,9 +48,8 @@ def descendants_resident(pid: int) -> int:
 
 
 def _resident(pid: int) -> int:
-    """Proportional set size: what forked workers share with their parent counts once."""
+    """Resident set size; pages that processes share count for each, so a sum is an upper bound."""
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return PAGE * int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except OSError:
         return 0
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)

@@ -11,17 +11,20 @@ DECODERS = {"ctc": "ctc", "rnnt": "rnnt", "llm": "greedy"}
 """Head -> what `maya-transcribe --decode` calls it."""
 
 
-def pipeline(run_dir: Path, demo: DemoConfig, overrides: Sequence[str], last_stage: str) -> list[Step]:
+def pipeline(
+    run_dir: Path, demo: DemoConfig, seed: int, overrides: Sequence[str], last_stage: str
+) -> list[Step]:
     """Returns the steps of one demo.
 
     Args:
         run_dir: folder that everything is written under.
         demo: what to make.
+        seed: draws the sentences and who speaks them.
         overrides: `key=value` arguments of the training, the recipe among them.
         last_stage: name of the recipe's last stage, whose model is the finished one.
     """
     return [
-        _synth(run_dir, demo),
+        _synth(run_dir, demo, seed),
         *(_index(run_dir, demo, name) for name in SETS),
         _stats(run_dir, demo),
         _tokenizer(run_dir, demo),
@@ -30,7 +33,7 @@ def pipeline(run_dir: Path, demo: DemoConfig, overrides: Sequence[str], last_sta
     ]
 
 
-def _synth(run_dir: Path, demo: DemoConfig) -> Step:
+def _synth(run_dir: Path, demo: DemoConfig, seed: int) -> Step:
     sizes = {"sentences": demo.sentences, "words": demo.words, "valid": demo.valid, "test": demo.test}
     flags = [text for name, value in sizes.items() for text in (f"--{name}", str(value))]
     return Step(
@@ -38,7 +41,7 @@ def _synth(run_dir: Path, demo: DemoConfig) -> Step:
         title=f"speech in {len(demo.langs)} languages, as tar shards",
         command=(
             *("maya-data", "synth", str(run_dir / "data"), "--langs", *demo.langs),
-            *(*flags, "--seed", str(demo.seed)),
+            *(*flags, "--seed", str(seed)),
         ),
         outputs=tuple(run_dir / "data" / name for name in SETS),
         minutes=demo.minutes.get("synth"),

@@ -18,7 +18,16 @@ STATEMENT = (
     "Sentences and voices of the test were never trained on, but all speech comes from one synthesiser and every "
     "word occurs in training: the scores show that the whole path learns and hears, not how it does on people."
 )
-PACKAGES = ("maya-data", "maya-encoder", "maya-bridge", "maya-train", "maya-eval", "torch", "transformers", "lightning")
+PACKAGES = (
+    "maya-data",
+    "maya-encoder",
+    "maya-bridge",
+    "maya-train",
+    "maya-eval",
+    "torch",
+    "transformers",
+    "lightning",
+)
 
 
 def write_results(run_dir: Path, stages: Sequence[str], ledger: Ledger, console: Console) -> dict[str, Any]:
@@ -78,7 +87,7 @@ def _seconds(run_dir: Path, stages: Sequence[str], ledger: Ledger) -> dict[str, 
             continue
         for stage in stages:
             done = json.loads((run_dir / stage / "DONE").read_text(encoding="utf-8"))
-            seconds[stage] = round(float(done["seconds"]), 2)
+            seconds[stage] = round(float(done["wall_seconds"]), 2)
         seconds["train, start and end"] = round(
             max(0.0, ledger.seconds(name) - sum(seconds[stage] for stage in stages)), 2
         )
@@ -124,5 +133,7 @@ def _write_report(run_dir: Path, summary: dict[str, Any], hyps: dict[str, Any], 
 
 def _print_where(run_dir: Path, console: Console) -> None:
     sample = f"{run_dir}/samples/hi.wav"
-    console.print(f"report  {run_dir}/report.html", f"summary {run_dir}/summary.json", sep="\n", highlight=False)
+    console.print(
+        f"report  {run_dir}/report.html", f"summary {run_dir}/summary.json", sep="\n", highlight=False
+    )
     console.print(f"try it  maya-transcribe {sample} --model {run_dir}/model --lang hi", highlight=False)

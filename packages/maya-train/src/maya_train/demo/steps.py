@@ -16,6 +16,10 @@ from rich.console import Console
 from maya_train.demo.memory import PeakMemory
 
 
+GRACE_SECONDS = 60
+"""For a command to save its state after an interrupt."""
+
+
 class StepFailed(RuntimeError):
     """A command of the demo ended badly; what was finished before it is kept."""
 
@@ -105,8 +109,12 @@ def run_steps(steps: Sequence[Step], ledger: Ledger, console: Console) -> None:
 
 def _run(step: Step, ledger: Ledger) -> None:
     started = time.monotonic()
-    with PeakMemory() as memory:
-        status = _call(step.command)
+    try:
+        with PeakMemory() as memory:
+            status = _call(step.command)
+    except KeyboardInterrupt:
+        ledger.record(step, time.monotonic() - started, memory.gib, finished=False)
+        raise StepFailed(f"interrupted in step {step.name}; the same command goes on from there") from None
     ledger.record(step, time.monotonic() - started, memory.gib, finished=status == 0)
     if status:
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
@@ -116,12 +124,14 @@ def _run(step: Step, ledger: Ledger) -> None:
 
 
 def _call(command: Sequence[str]) -> int:
-    """Runs a console script of this environment; an interrupt is passed on and waited for."""
+    """Runs a console script of this environment; an interrupt is handed on once and waited for."""
     script = Path(sys.executable).with_name(command[0])
     program = str(script) if script.exists() else command[0]
-    with subprocess.Popen([program, *command[1:]]) as process:
+    # In a session of its own: the terminal would interrupt it as well, and two signals mean "at once".
+    with subprocess.Popen([program, *command[1:]], start_new_session=True) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            process.wait(timeout=60)
-            return -signal.SIGINT
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=GRACE_SECONDS)
+            raise

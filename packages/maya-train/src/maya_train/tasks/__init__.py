@@ -5,7 +5,6 @@ inside the strategy's wrapper, divides by the tokens of all ranks, and knows not
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from maya_data.batch import Batch
+from maya_train.errors import ConfigError
 
 
 class TaskLoss(NamedTuple):
@@ -35,8 +35,7 @@ class Work:
         self.targets = targets
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """Where training stands: `step` from 0, of `total`."""
 
     step: int
@@ -78,11 +77,11 @@ def pick(modules: Mapping[str, nn.Module], names: Iterable[str], task: str) -> d
     """The modules that `train` names, in the order of `modules`."""
     wanted = set(names)
     if odd := sorted(wanted - set(modules)):
-        raise ValueError(
+        raise ConfigError(
             f"`train` names {odd[0]}, which task {task} cannot train here; it has: {', '.join(modules)}"
         )
     if not wanted:
-        raise ValueError(f"`train` must name one module or more for task {task}, got none")
+        raise ConfigError(f"`train` must name one module or more for task {task}, got none")
     return {name: module for name, module in modules.items() if name in wanted}
 
 

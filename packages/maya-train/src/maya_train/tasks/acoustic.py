@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from maya_data.batch import Batch
 from maya_encoder import checkpoint
 from maya_encoder.acoustic_model import AcousticModel
+from maya_train.errors import ConfigError
 from maya_train.schema import LossConfig
 from maya_train.tasks import Moment, TaskLoss, Work, freeze_all_but, pick, touch
 from maya_train.tasks.encoder_cache import EncoderCache
@@ -40,11 +41,11 @@ class AcousticTask(nn.Module):
         weights = {"ctc": loss.ctc, "rnnt": loss.rnnt}
         for name in self._trained:
             if name != "encoder" and not weights.get(name):
-                raise ValueError(f"`loss.{name}` is 0, but this stage trains {name}; give it a weight")
+                raise ConfigError(f"`loss.{name}` is 0, but this stage trains {name}; give it a weight")
         used = self._modules_by_name if "encoder" in self._trained else self._trained
         found = {name: weight for name, weight in weights.items() if weight and name in used}
         if not found:
-            raise ValueError("no loss is left: `loss` weighs no head of this model")
+            raise ConfigError("no loss is left: `loss` weighs no head of this model")
         return found
 
     def trained(self) -> Mapping[str, nn.Module]:
