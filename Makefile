@@ -18,7 +18,7 @@ help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
 demo: $(VENV)/.installed  ## twelve languages from shards to scores (QUICK=1: three, in about two minutes; LLM=gemma3_270m: the real one)
-	$(BIN)/maya-demo recipe=$(RECIPE) $(if $(LLM),llm=$(LLM))
+	$(BIN)/maya-demo recipe=$(if $(LLM),demo_$(LLM),$(RECIPE))
 
 test: $(VENV)/.installed-dev lint  ## lint, types, import rules and the tests
 	$(BIN)/python -m pytest -m "not long" --durations=10

@@ -1,4 +1,4 @@
-"""One training step of our encoder against transformers' Parakeet encoder, same sizes, same weights count, one run.
+"""One training step of our encoder against transformers' Parakeet encoder, same sizes, in one run.
 
     python benchmarks/encoder_step.py
 
@@ -9,10 +9,11 @@ import statistics
 import time
 
 import torch
-from maya_encoder.fastconformer import FastConformerConfig
 from rich.console import Console
 from rich.table import Table
 from transformers import ParakeetEncoder, ParakeetEncoderConfig
+
+from maya_encoder.fastconformer import FastConformerConfig
 
 THREADS, REPEATS = 1, 12
 BATCH, FRAMES, MELS = 7, 300, 80

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from maya_data.cli import main
+from maya_data.segments import SegmentIndex
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +34,63 @@ def test_root_may_come_from_the_environment(corpus, tmp_path, monkeypatch, capsy
     assert "10 segments" in capsys.readouterr().out
 
 
-def test_broken_shards_are_told(tmp_path, write_shard, capsys):
-    write_shard(tmp_path / "root" / "lang=hi" / "good", [0.3])
-    (tmp_path / "root" / "lang=hi" / "bad").mkdir()
-    assert main(["index", str(tmp_path / "root"), "--out", str(tmp_path / "index")]) == 0
-    assert "lang=hi/bad: audio.tar is missing" in capsys.readouterr().err
+def _cut(path, share):
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+
+
+BREAKAGE = {
+    "an empty folder": (lambda shard: [path.unlink() for path in shard.iterdir()], "audio.tar is missing"),
+    "no manifest yet": (lambda shard: (shard / "manifest.json").unlink(), "manifest.json is missing"),
+    "an empty tar": (lambda shard: _cut(shard / "audio.tar", 0), "audio.tar is empty"),
+    "half a table": (lambda shard: _cut(shard / "metadata.parquet", 0.5), "metadata.parquet cannot be read"),
+    "half a manifest": (lambda shard: _cut(shard / "manifest.json", 0.5), "manifest.json is not JSON"),
+}
+
+
+@pytest.mark.parametrize("breakage", BREAKAGE)
+def test_a_broken_shard_is_told_in_one_sentence_and_the_good_ones_are_indexed(
+    tmp_path, write_shard, capsys, breakage
+):
+    root, (damage, reason) = tmp_path / "root", BREAKAGE[breakage]
+    write_shard(root / "lang=hi" / "good", [0.3])
+    write_shard(root / "lang=hi" / "bad", [0.3, 0.4])
+    damage(root / "lang=hi" / "bad")
+    assert main(["index", str(root), "--out", str(tmp_path / "index")]) == 0
+    said = capsys.readouterr()
+    told = [line for line in said.err.splitlines() if line.startswith("left out")]
+    assert len(told) == 1
+    assert told[0].startswith(f"left out shard {root}/lang=hi/bad: {reason}")
+    assert "1 segments" in said.out
+    opened = SegmentIndex.open(tmp_path / "index")
+    assert [opened.row(i).shard for i in range(len(opened))] == ["lang=hi/good/audio.tar"]
+
+
+def test_segments_beyond_a_cut_tar_are_left_out_and_counted(tmp_path, write_shard, capsys):
+    root = tmp_path / "root"
+    write_shard(root / "lang=hi" / "bad", [0.3, 0.3, 0.3, 0.3])
+    _cut(root / "lang=hi" / "bad" / "audio.tar", 0.5)
+    assert main(["index", str(root), "--out", str(tmp_path / "index")]) == 0
+    said = capsys.readouterr().err
+    assert "left out" in said
+    assert 0 < len(SegmentIndex.open(tmp_path / "index")) < 4
+
+
+def test_nothing_but_broken_shards_is_status_two_and_one_sentence(tmp_path, capsys):
+    (tmp_path / "root" / "lang=hi" / "bad").mkdir(parents=True)
+    assert main(["index", str(tmp_path / "root"), "--out", str(tmp_path / "index")]) == 2
+    mistake = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("index: ")]
+    assert len(mistake) == 1
+    assert "nothing to index: all 1 shards are broken" in mistake[0]
+    assert "lang=hi/bad: audio.tar is missing" in mistake[0]
+
+
+def test_a_shard_that_is_being_written_is_not_indexed_and_not_told(tmp_path, write_shard, capsys):
+    root = tmp_path / "root"
+    write_shard(root / "lang=hi" / "good", [0.3])
+    write_shard(root / "lang=hi" / ".other.123.partial", [0.3])
+    assert main(["index", str(root), "--out", str(tmp_path / "index")]) == 0
+    assert "partial" not in capsys.readouterr().err
+    assert len(SegmentIndex.open(tmp_path / "index")) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@ import errno
 import hashlib
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -95,6 +98,47 @@ def test_an_interrupted_corpus_goes_on_to_the_same_bytes(corpus, tmp_path):
 
     assert digests(root) == before
     assert calls[0][:2] == (4, len(corpus[1]))
+
+
+def test_partial_folders_of_dead_processes_go_and_those_of_living_ones_stay(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    place = tmp_path / "train/lang=hi"
+    left = [place / f".shard-00000.{pid}.partial" for pid in (dead.pid, os.getpid(), os.getppid())]
+    for folder in left:
+        folder.mkdir(parents=True)
+        (folder / "audio.tar").write_bytes(b"half")
+
+    shards.write_shard(tmp_path, one_clip(), report=lambda: None)
+
+    assert [folder.exists() for folder in left] == [False, False, True]
+    assert (left[2] / "audio.tar").read_bytes() == b"half"
+    assert shards.is_done(tmp_path, one_clip())
+
+
+def test_two_processes_at_one_shard_do_not_mix_their_files(tmp_path, monkeypatch):
+    """The worker of a killed run finishes the shard while the restarted one is still writing it."""
+    finished, write_table = [], shards._write_table
+
+    def overtaken(path, rows, columns):
+        if os.getpid() == parent and not finished:
+            if not (child := os.fork()):
+                shards.write_shard(tmp_path, one_clip(), report=lambda: None)
+                os._exit(0)
+            finished.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        write_table(path, rows, columns)
+
+    parent = os.getpid()
+    monkeypatch.setattr(shards, "_write_table", overtaken)
+    shards.write_shard(tmp_path, one_clip(), report=lambda: None)
+
+    assert finished == [0]
+    manifest = json.loads((tmp_path / "train/lang=hi/shard-00000/manifest.json").read_text())
+    for name, digest in manifest["sha256"].items():
+        assert (
+            hashlib.sha256((tmp_path / "train/lang=hi/shard-00000" / name).read_bytes()).hexdigest() == digest
+        )
+    assert os.listdir(tmp_path / "train/lang=hi") == ["shard-00000"]
 
 
 def test_a_finished_corpus_is_left_alone(corpus):

@@ -15,6 +15,7 @@ class CorruptAudio(ValueError):
 
 class _Index:
     durations = np.array([3.0, 1.0, 2.0, 4.0])
+    fingerprint = "f"
 
     def row(self, i):
         return SimpleNamespace(
@@ -107,6 +108,57 @@ def test_outputs_of_another_model_are_not_mixed_in(config):
     config.model = "other"
     with pytest.raises(ValueError, match=r"h.jsonl holds outputs of echo with m; give this run another file"):
         harness.run(config)
+
+
+@pytest.mark.parametrize("weights", ["model.safetensors", "llm/model.safetensors"])
+def test_after_retraining_the_file_is_started_anew_and_says_so(config, tmp_path, capsys, weights):
+    config.model = str(tmp_path / "model")
+    path = tmp_path / "model" / weights
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"before")
+    harness.run(config)
+    assert harness.run(config).kept == 3
+    assert "anew" not in capsys.readouterr().err
+    path.write_bytes(b"behind")
+    report = harness.run(config)
+    assert (report.kept, report.new) == (0, 3)
+    assert len(read_hypotheses(config.out)) == 3
+    said = [line for line in capsys.readouterr().err.splitlines() if "anew" in line]
+    assert said == [f"{config.out} is started anew: {config.model} or the index has changed since"]
+
+
+def test_an_index_that_has_changed_starts_the_file_anew(config, monkeypatch):
+    harness.run(config)
+    monkeypatch.setattr(_Index, "fingerprint", "g")
+    report = harness.run(config)
+    assert (report.kept, report.new) == (0, 3)
+
+
+def test_outputs_are_kept_while_the_new_transcriber_cannot_be_made(config, monkeypatch):
+    harness.run(config)
+    whole = config.out.read_text()
+    monkeypatch.setattr(_Index, "fingerprint", "g")
+    monkeypatch.setattr(Echo, "build", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        harness.run(config)
+    assert config.out.read_text() == whole
+
+
+def test_off_a_terminal_progress_is_a_plain_line_now_and_then(config, capsys):
+    harness.run(config)
+    assert capsys.readouterr().err.splitlines() == [
+        f"transcribing: {done} of 4 utterances" for done in (1, 2, 3, 4)
+    ]
+    config.out.unlink()
+    harness.run(config, progress=False)
+    assert not capsys.readouterr().err
+
+
+def test_many_batches_make_few_lines(capsys):
+    assert len(list(harness._shown([[i] for i in range(95)], progress=True))) == 95
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) <= harness.LINES
+    assert lines[-1] == "transcribing: 95 of 95 utterances"
 
 
 def test_an_unknown_field_is_named(config):

@@ -1,13 +1,16 @@
-"""The whole demo, all twelve languages: long, so not part of `make test`."""
+"""The whole demo, with the small decoder and with the real one: long, so not part of `make test`."""
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from maya_bridge.gguf import HELPERS, PACKAGE
+
 ROOT = Path(__file__).resolve().parents[2]
-LANGS = "as bn en gu hi kn ml mr or pa ta te".split()
+LANGS = ["as", "bn", "en", "gu", "hi", "kn", "ml", "mr", "or", "pa", "ta", "te"]
 
 
 @pytest.mark.long
@@ -26,3 +29,13 @@ def test_demo_reaches_its_bars(run):
         assert sum(wer[head, "control"]) / len(LANGS) > 0.80
     assert sum(wer["llm", "test"]) <= sum(wer["ctc", "test"])
     assert summary["peak_gib"] <= 6
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not all(map(find_spec, (*HELPERS, PACKAGE))), reason="the real LLM is not installed")
+def test_demo_ends_with_the_real_llm(run):
+    done = run("make", "demo", "LLM=gemma3_270m", f"VENV={sys.prefix}", timeout=4 * 3600)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    summary = json.loads((ROOT / "runs" / "demo_gemma3_270m" / "summary.json").read_text())
+    tested = {(row["head"], row["lang"]) for row in summary["rows"] if row["split"] == "test"}
+    assert tested == {(head, lang) for head in ("ctc", "rnnt", "llm") for lang in LANGS}

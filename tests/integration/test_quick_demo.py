@@ -1,4 +1,4 @@
-"""`make demo QUICK=1` from shards to scores: what it writes, that the figures are reproducible, that it resumes."""
+"""`make demo QUICK=1` from shards to scores: what it writes, and that the figures repeat."""
 
 import json
 import re

@@ -2,16 +2,19 @@
 
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+READMES = ["README.md", *(f"packages/{p.name}/README.md" for p in sorted((ROOT / "packages").glob("maya-*")))]
 ELSEWHERE = {
     "make demo": "tests/integration/test_full_demo.py, marked long",
     "make demo QUICK=1": "the fixture quick_demo",
-    "make demo LLM=gemma3_270m": "tests/integration/test_full_demo.py, marked long",
+    "make demo LLM=gemma3_270m": "composed in tests/train/test_configs.py, picked in "
+    "tests/integration/test_makefile.py; tests/integration/test_full_demo.py, marked long, where it can",
     "make test": "this is what runs the tests: .ci/run",
     "make test-all": "the same with the tests marked long",
     "fabric run packages/maya-train/run.py --devices 8": "tests/integration/test_fabric_run.py",
@@ -25,8 +28,9 @@ PREPARATION = ("git clone", "cd ", "pip install", "export ", "source ")
 def commands() -> list[str]:
     """The lines of all ```bash blocks, of the root README and the packages'."""
     found = []
-    for path in (ROOT / "README.md", *sorted(ROOT.glob("packages/*/README.md"))):
-        for block in re.findall(r"```bash\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+    for path in READMES:
+        text = (ROOT / path).read_text(encoding="utf-8")
+        for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
             lines = block.replace("\\\n", " ").splitlines()
             found += [line.split("  #")[0].strip() for line in lines if line.strip() and line[0] != "#"]
     return list(dict.fromkeys(" ".join(line.split()) for line in found))
@@ -40,13 +44,30 @@ def test_the_readme_shows_the_two_commands():
     assert {"make demo", "make test"} <= set(commands())
 
 
+@pytest.mark.parametrize("path", READMES)
+def test_no_placeholder_is_left(path):
+    assert "@@" not in (ROOT / path).read_text(encoding="utf-8")
+
+
 def test_every_command_said_to_run_elsewhere_is_still_shown():
     shown = set(commands())
     assert set(ELSEWHERE) <= shown
 
 
+def test_the_tests_that_run_a_command_elsewhere_exist():
+    for path in re.findall(r"tests/\S+\.py", " ".join(ELSEWHERE.values())):
+        assert (ROOT / path).is_file(), path
+
+
+@pytest.fixture(scope="module")
+def clean_run_folders() -> None:
+    """Commands that name their own folder start from nothing, as a reader's do; the demo's folders stay."""
+    for folder in re.findall(r"\bout_dir=(runs/try\w*)", " ".join(commands())):
+        shutil.rmtree(ROOT / folder, ignore_errors=True)
+
+
 @pytest.mark.parametrize("command", runnable())
-def test_command_of_a_readme_runs(command, quick_demo, run):
+def test_command_of_a_readme_runs(command, quick_demo, clean_run_folders, run):
     words = shlex.split(command)
     if words[0] == "python":
         words[0] = sys.executable
@@ -54,9 +75,7 @@ def test_command_of_a_readme_runs(command, quick_demo, run):
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
 
 
-@pytest.mark.parametrize(
-    "path", ["README.md", *(f"packages/{p.name}/README.md" for p in (ROOT / "packages").iterdir())]
-)
+@pytest.mark.parametrize("path", READMES)
 def test_every_path_that_a_readme_links_exists(path):
     folder = (ROOT / path).parent
     text = (ROOT / path).read_text(encoding="utf-8")

@@ -72,8 +72,23 @@ def test_a_checkpoint_of_another_recipe_is_refused(quick_demo, run, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_stage_without_its_predecessor_says_which_is_missing(run, tmp_path):
-    done = run(sys.executable, RUN, "recipe=demo_quick", "stage=joint", f"run_dir={tmp_path}")
+def test_a_stage_without_its_predecessor_says_which_is_missing(quick_demo, run, tmp_path):
+    inputs = (
+        f"tokenizer={quick_demo}/tokenizer",
+        f"data.index={quick_demo}/index/train",
+        "data.valid_index=null",
+    )
+    done = run(sys.executable, RUN, "recipe=demo_quick", "stage=joint", f"run_dir={tmp_path}", *inputs)
     assert done.returncode == 2
-    assert "align" in done.stderr
+    assert f"{tmp_path}/align/model" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_full_disk_ends_a_stage_in_one_sentence_and_keeps_the_last_checkpoint(quick_demo, run, tmp_path):
+    small = (
+        f"ulimit -f 30000; exec {' '.join(encoder_stage(tmp_path / 'full', 'max_steps=8', 'save_every=4'))}"
+    )
+    done = run("bash", "-c", f"trap '' XFSZ; {small}")
+    assert done.returncode == 1, done.stderr[-3000:]
+    assert "Traceback" not in done.stderr
+    assert "File too large" in done.stderr or "space" in done.stderr

@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = sorted(path.name for path in (ROOT / "packages").iterdir())
+PACKAGES = sorted(path.name for path in (ROOT / "packages").glob("maya-*"))
 
 
 def project(package: str) -> dict:
@@ -43,3 +43,16 @@ def test_licence_is_apache_and_travels_with_the_package(package):
 def test_encoder_depends_on_nothing_but_its_declared_few():
     names = {Requirement(text).name for text in project("maya-encoder")["dependencies"]}
     assert names == {"torch", "numpy", "safetensors", "omegaconf", "sentencepiece", "soundfile", "soxr"}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_readme_s_table_says_version_and_dependencies(package):
+    row = re.search(rf"^\| \[{package}\].*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)[
+        0
+    ]
+    _, _, version, _, needed, _, _ = (cell.strip() for cell in row.split("|"))
+    assert version == import_module(package.replace("-", "_")).__version__
+    names = {Requirement(text).name for text in project(package)["dependencies"]}
+    if package == "maya-train":
+        needed = needed.replace("the four above", ", ".join(set(PACKAGES) - {package}))
+    assert set(re.split(r"[,;] ", needed)) == names

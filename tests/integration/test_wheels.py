@@ -1,13 +1,17 @@
-"""The five wheels: each builds, installs alone beside what it declares, and imports."""
+"""The five wheels: each builds, installs alone beside what it declares, imports, and its commands start."""
 
+import ast
+import json
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
 SIBLINGS = {
@@ -20,12 +24,12 @@ SIBLINGS = {
 
 
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory) -> dict[str, Path]:
+def wheels(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("wheels")
     build = (sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out))
     for package in SIBLINGS:
         subprocess.run((*build, f"packages/{package}"), cwd=ROOT, check=True, capture_output=True)
-    return {path.name.split("-")[0].replace("_", "-"): path for path in out.glob("*.whl")}
+    return out
 
 
 @pytest.fixture(scope="module")
@@ -38,39 +42,109 @@ def third_party(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("package", SIBLINGS)
-def test_wheel_installs_alone_and_imports(package, wheels, third_party, tmp_path):
-    venv.create(tmp_path / "env", with_pip=False)
-    python = tmp_path / "env" / "bin" / "python"
-    site = next((tmp_path / "env" / "lib").glob("python*/site-packages"))
+def environment(folder: Path, third_party: Path) -> Path:
+    """Makes an environment that sees the third-party packages; returns its interpreter."""
+    venv.create(folder, with_pip=False)
+    site = next((folder / "lib").glob("python*/site-packages"))
     (site / "third_party.pth").write_text(f"{third_party}\n")
-    for name in (package, *SIBLINGS[package]):
-        with zipfile.ZipFile(wheels[name]) as wheel:
-            wheel.extractall(site)
-    module = package.replace("-", "_")
-    others = [name.replace("-", "_") for name in SIBLINGS if name not in (package, *SIBLINGS[package])]
-    code = (
-        f"import importlib.util, {module}; print({module}.__version__, {module}.__file__); "
-        f"assert not any(importlib.util.find_spec(name) for name in {others})"
-    )
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    return folder / "bin" / "python"
+
+
+def project(package: str) -> dict:
+    return tomllib.loads((ROOT / "packages" / package / "pyproject.toml").read_text())["project"]
+
+
+def contents(wheels: Path, package: str) -> list[str]:
+    (wheel,) = wheels.glob(f"{package.replace('-', '_')}-*.whl")
+    return zipfile.ZipFile(wheel).namelist()
+
+
+LOOK = """
+import importlib.util, json, sys
+from importlib.metadata import distribution
+
+package, *others = sys.argv[1:]
+module = importlib.import_module(package.replace("-", "_"))
+points = distribution(package).entry_points
+for point in points:
+    point.load()
+print(json.dumps({
+    "version": module.__version__,
+    "path": module.__file__,
+    "others": [name for name in others if importlib.util.find_spec(name)],
+    "points": sorted([point.group, point.name, point.value] for point in points),
+}))
+"""
+
+
+def declared_entry_points(package: str) -> list[list[str]]:
+    groups = project(package).get("entry-points", {}) | {
+        "console_scripts": project(package).get("scripts", {})
+    }
+    return sorted([group, name, value] for group, points in groups.items() for name, value in points.items())
+
+
+@pytest.mark.parametrize("package", SIBLINGS)
+def test_wheel_installs_with_its_siblings_only_and_its_commands_start(package, wheels, third_party, tmp_path):
+    """No sibling is named to pip: it takes those that the metadata ask for and whose bounds admit them."""
+    python = environment(tmp_path / "env", third_party)
+    pip = (sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-index")
+    done = subprocess.run((*pip, "--find-links", str(wheels), package), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    version, path = done.stdout.split()
-    assert version == "0.1.0"
-    assert Path(path).is_relative_to(tmp_path)
+
+    others = [name.replace("-", "_") for name in SIBLINGS if name not in (package, *SIBLINGS[package])]
+    look = (python, "-W", "ignore", "-c", LOOK, package, *others)
+    done = subprocess.run(look, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert (seen["version"], seen["others"]) == ("0.1.0", [])
+    assert Path(seen["path"]).is_relative_to(tmp_path / "env")
+    assert seen["points"] == declared_entry_points(package)
+
+    for script in project(package).get("scripts", {}):
+        command = (python.with_name(script), "--help")
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, f"{script}: {done.stderr}"
+        assert "usage" in done.stdout, script
 
 
 def test_train_wheel_carries_the_configs(wheels):
-    names = zipfile.ZipFile(wheels["maya-train"]).namelist()
+    names = contents(wheels, "maya-train")
     assert "maya_train/configs/config.yaml" in names
     assert "maya_train/configs/recipe/maya_8xh100.yaml" in names
 
 
 @pytest.mark.parametrize("package", SIBLINGS)
 def test_wheel_carries_licence_and_type_marker(package, wheels):
-    names = zipfile.ZipFile(wheels[package]).namelist()
+    names = contents(wheels, package)
     assert f"{package.replace('-', '_')}/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+IMPORT_NAMES = {"pyyaml": "yaml"}
+"""Requirement -> module, where they differ."""
+
+
+def imported(source: Path) -> dict[str, Path]:
+    """What a source tree imports from outside the standard library, and a file that does."""
+    found = {}
+    for path in sorted(source.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            found |= {name.split(".")[0]: path for name in names}
+    return {name: path for name, path in found.items() if name not in sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize("package", SIBLINGS)
+def test_every_module_that_the_source_imports_is_declared(package):
+    described = project(package)
+    extras = [text for texts in described.get("optional-dependencies", {}).values() for text in texts]
+    required = [Requirement(text).name.lower() for text in (*described["dependencies"], *extras)]
+    known = {IMPORT_NAMES.get(name, name.replace("-", "_")) for name in (package, *required)}
+    found = imported(ROOT / "packages" / package / "src")
+    assert not {name: str(path) for name, path in found.items() if name not in known}
 
 
 def test_encoder_imports_without_any_training_framework(run):

@@ -96,3 +96,22 @@ def test_the_demos_do_the_same_in_all_stages_but_their_length():
 def test_a_real_llm_can_take_the_place_of_the_demo_s():
     run = stages("recipe=demo", "stage=align", "llm=gemma3_270m")["align"]
     assert (run.llm.source, run.llm.path) == ("gguf", "runs/demo/gemma3_270m")
+
+
+def test_the_demo_of_the_real_gemma_hears_as_the_demo_does_and_makes_no_llm():
+    gemma, demo = stages("recipe=demo_gemma3_270m"), stages("recipe=demo")
+    assert list(gemma) == ["encoder", "align", "joint", "polish"]
+    for key in ("lr", "loss", "optim", "frontend", "specaugment", "encoder", "heads", "langs"):
+        assert getattr(gemma["encoder"], key) == getattr(demo["encoder"], key), key
+    for stage in ("align", "joint", "polish"):
+        run = gemma[stage]
+        assert (run.llm.source, run.llm.path) == ("gguf", "runs/demo_gemma3_270m/gemma3_270m")
+        assert (run.prompt.positions, run.strategy.name, run.data.sync_width) == ("rope", "single", 1)
+        assert run.max_steps < demo[stage].max_steps
+    rates = {name: rate * 10 for name, rate in gemma["polish"].lr.items()}
+    assert rates == pytest.approx(gemma["joint"].lr)
+
+
+def test_the_full_recipe_names_its_vocabulary():
+    runs = compose(["recipe=maya_8xh100"])
+    assert {run.vocab_size for run in runs} == {8192}

@@ -6,12 +6,15 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
+
+from maya_bridge import gguf
+from maya_train.demo import cli
 from maya_train.demo.config import load_demo_config
 from maya_train.demo.memory import descendants_resident
 from maya_train.demo.pipeline import pipeline
 from maya_train.demo.steps import Ledger, Step, StepFailed, run_steps
 from maya_train.errors import ConfigError
-from rich.console import Console
 
 
 @pytest.fixture
@@ -88,7 +91,7 @@ def test_time_of_a_step_adds_up_over_its_starts(tmp_path):
 
 def test_memory_of_all_descendants_is_counted():
     program = "import time; block = bytearray(80 * 2**20); print(len(block), flush=True); time.sleep(30)"
-    nested = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {program!r}], stdout=1); p.wait()"
+    nested = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {program!r}]).wait()"
     with subprocess.Popen([sys.executable, "-c", nested], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -111,3 +114,16 @@ def test_every_step_writes_under_the_run_folder(tmp_path):
     steps = pipeline(tmp_path, demo, 0, ["recipe=demo_quick"], "polish")
     assert [s.name for s in steps][:2] == ["synth", "index-train"]
     assert all(out.is_relative_to(tmp_path) for s in steps for out in s.outputs)
+
+
+def test_a_missing_llm_package_is_answered_with_the_install_line_before_anything_is_made(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(gguf, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    status = cli.main(["recipe=demo_gemma3_270m", f"run_dir={tmp_path / 'run'}"])
+    error = capsys.readouterr().err
+    assert (status, error.count("\n")) == (2, 1)
+    assert error.startswith("maya-demo: stage align: llm.source: gguf needs no_such_package,")
+    assert error.endswith(f"install with: {sys.executable} -m {gguf.INSTALL}\n")
+    assert not (tmp_path / "run").exists()

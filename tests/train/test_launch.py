@@ -2,10 +2,19 @@ from pathlib import Path
 
 import pytest
 
+from maya_bridge import gguf
 from maya_train import launch
 from maya_train.compose import compose
 from maya_train.errors import LaunchError
-from maya_train.launch import Launch, check_devices, check_files, make_fabric, resolve, resolve_chain
+from maya_train.launch import (
+    Launch,
+    check_devices,
+    check_files,
+    check_llm,
+    make_fabric,
+    resolve,
+    resolve_chain,
+)
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 UNDER_FABRIC = {"LT_CLI_USED": "1", "LT_DEVICES": "1", "LT_NUM_NODES": "1"}
@@ -193,3 +202,15 @@ def test_fabric_gets_what_was_settled(monkeypatch):
     assert (fabric.world_size, fabric.device.type) == (1, "cpu")
     assert fabric._precision.precision == "bf16-mixed"
     assert not capabilities.sharded
+
+
+@pytest.mark.parametrize("there", ["gemma3_270m/model.safetensors", "align/model/llm/config.json"])
+def test_a_packed_llm_needs_no_package_once_it_is_unpacked_or_in_the_model(tmp_path, monkeypatch, there):
+    monkeypatch.setattr(gguf, "PACKAGE", "no_such_package")
+    chosen = ["recipe=demo_gemma3_270m", "stage=joint", f"run_dir={tmp_path}"]
+    runs = compose(chosen, CONFIGS)
+    with pytest.raises(LaunchError, match=r"stage joint: llm\.source: gguf needs no_such_package"):
+        check_llm(runs)
+    (tmp_path / there).parent.mkdir(parents=True)
+    (tmp_path / there).touch()
+    check_llm(runs)

@@ -5,8 +5,10 @@ import path: names are looked up among the installed plugins.
 """
 
 import os
+import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -60,10 +62,11 @@ def save(
             OmegaConf.create(_config_of(model) | dict(extra_config or {})), unfinished / CONFIG_FILE
         )
         tensors = {**model.state_dict(), **(extra_tensors or {})}
-        _write_tensors(tensors, unfinished / WEIGHTS_FILE)
-        model.tokenizer.save(unfinished / TOKENIZER_FOLDER)
-        if write_more is not None:
-            write_more(unfinished)
+        with system_errors(folder):
+            save_file({key: _owned(tensor) for key, tensor in tensors.items()}, unfinished / WEIGHTS_FILE)
+            model.tokenizer.save(unfinished / TOKENIZER_FOLDER)
+            if write_more is not None:
+                write_more(unfinished)
         _put_in_place(unfinished, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -169,11 +172,19 @@ def _config_of(model: AcousticModel) -> dict[str, Any]:
     }
 
 
-def _write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+@contextmanager
+def system_errors(path: Path) -> Iterator[None]:
+    """Make an OSError of what libraries in Rust raise, in classes of their own, on a full disk."""
     try:
-        save_file({key: _owned(tensor) for key, tensor in tensors.items()}, path)
-    except SafetensorError as error:  # a full disk, above all
-        raise OSError(f"cannot write {path}: {error}") from None
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        if found is None:
+            raise
+        number = int(found[1])
+        raise OSError(number, f"cannot write {path}: {os.strerror(number)}") from error
 
 
 def _owned(tensor: Tensor) -> Tensor:

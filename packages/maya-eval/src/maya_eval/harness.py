@@ -1,11 +1,14 @@
 """Runs any transcriber plugin over a segment index and appends raw text as JSON lines, batch by batch.
 
-A run that is started again skips what is written. No sibling is imported: the transcriber is found by its
+A run that is started again skips what is written, unless the weights or the index have changed since: then it
+starts anew. No sibling is imported: the transcriber is found by its
 entry point, and the index is opened by maya-data (extra `run`), which is loaded by name.
 """
 
+import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
@@ -21,6 +24,8 @@ from maya_eval.plugins import find
 
 SAMPLING_RATE = 16000
 """Of the arrays that a transcriber gets, as the plugin contract has it."""
+LINES = 10
+"""Progress lines of a run whose output is no terminal."""
 INSTALL = "reading an index needs maya-data; pip install 'maya-eval[run]'"
 
 
@@ -33,7 +38,7 @@ class RunConfig:
     index: Path
     """Segment index made by `maya-data index`."""
     out: Path
-    """JSON lines; appended to."""
+    """JSON lines; appended to while model and index stay what they are."""
     transcriber: str = "maya-llm"
     """Plugin of `maya.transcribers`, or `module:Class`."""
     options: dict[str, Any] = field(default_factory=dict)
@@ -74,7 +79,12 @@ def run(config: RunConfig, progress: bool = True) -> RunReport:
     """Transcribes every segment of the index that the output does not hold yet."""
     plugin = find("transcribers", config.transcriber, allow_path=True)
     index = _data("index").SegmentIndex.open(config.index)
-    done = _resume(config)
+    origin = {
+        "system": config.system,
+        "model": config.model,
+        "fingerprint": _fingerprint(config.model, index),
+    }
+    done = _resume(config.out, origin)
     pending = [i for i in index.durations.argsort(kind="stable") if index.row(int(i)).id not in done]
     report = RunReport(kept=len(done))
     if not pending:
@@ -82,9 +92,11 @@ def run(config: RunConfig, progress: bool = True) -> RunReport:
     transcriber = _configured(plugin, config).build(model=config.model, device=config.device)
     batches = [pending[at : at + config.batch_size] for at in range(0, len(pending), config.batch_size)]
     config.out.parent.mkdir(parents=True, exist_ok=True)
-    with config.out.open("a", encoding="utf-8") as file:
+    with config.out.open("a" if done else "w", encoding="utf-8") as file:
         for batch in _shown(batches, progress):
-            rows = _transcribe(transcriber, *_read(index, batch, report), config, report)
+            rows = _transcribe(transcriber, *_read(index, batch, report), config.batch_size, report)
+            for row in rows:
+                row.extra = dict(origin)
             file.writelines(row.to_json() + "\n" for row in rows)
             file.flush()
             os.fsync(file.fileno())
@@ -108,18 +120,42 @@ def _data(module: str) -> Any:
 
 def _shown(batches: list[Any], progress: bool) -> Iterator[Any]:
     console = Console(stderr=True)
-    yield from track(batches, "transcribing", console=console, disable=not (progress and console.is_terminal))
+    if not progress or console.is_terminal:
+        yield from track(batches, "transcribing", console=console, disable=not progress)
+        return
+    total, every = sum(map(len, batches)), -(-len(batches) // LINES)
+    done = 0
+    for number, batch in enumerate(batches, 1):
+        yield batch
+        done += len(batch)
+        if number % every == 0 or number == len(batches):
+            print(f"transcribing: {done} of {total} utterances", file=sys.stderr, flush=True)
 
 
-def _resume(config: RunConfig) -> set[str]:
-    """Returns the ids that are written, after a torn last line (of a run that was killed) is cut off."""
-    if not config.out.exists() or not _cut_torn_line(config.out):
+def _fingerprint(model: str, index: Any) -> str:
+    """Equal for equal weights (the model's and, where it has one, its LLM's) and an equal index."""
+    digest = hashlib.sha256(str(index.fingerprint).encode())
+    for folder in (Path(model), Path(model) / "llm"):
+        for path in sorted(folder.glob("*.safetensors")):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _resume(out: Path, origin: dict[str, str]) -> set[str]:
+    """Returns the ids that are written, after a torn last line (of a run that was killed) is cut off.
+
+    None are when other weights or another index made them.
+    """
+    if not out.exists() or not _cut_torn_line(out):
         return set()
-    rows = read_hypotheses(config.out)
-    origin = {(row.extra.get("system"), row.extra.get("model")) for row in rows}
-    if origin != {(config.system, config.model)}:
-        system, model = next(iter(origin - {(config.system, config.model)}))
-        raise ValueError(f"{config.out} holds outputs of {system} with {model}; give this run another file")
+    rows = read_hypotheses(out)
+    for system, model in {(row.extra.get("system"), row.extra.get("model")) for row in rows}:
+        if (system, model) != (origin["system"], origin["model"]):
+            raise ValueError(f"{out} holds outputs of {system} with {model}; give this run another file")
+    if any(row.extra.get("fingerprint") != origin["fingerprint"] for row in rows):
+        print(f"{out} is started anew: {origin['model']} or the index has changed since", file=sys.stderr)
+        return set()
     return {row.utt_id for row in rows}
 
 
@@ -152,14 +188,12 @@ def _read(index: Any, batch: list[int], report: RunReport) -> tuple[list[Any], l
 
 
 def _transcribe(
-    transcriber: Any, segments: list[Any], waveforms: list[Any], config: RunConfig, report: RunReport
+    transcriber: Any, segments: list[Any], waveforms: list[Any], batch_size: int, report: RunReport
 ) -> list[Hypothesis]:
     if not segments:
         return []
     langs = [segment.lang for segment in segments]
-    seconds, outputs = _timed(
-        lambda: transcriber.transcribe(waveforms, langs=langs, batch_size=config.batch_size)
-    )
+    seconds, outputs = _timed(lambda: transcriber.transcribe(waveforms, langs=langs, batch_size=batch_size))
     audio = sum(segment.duration for segment in segments)
     report.new += len(segments)
     report.audio_seconds += audio
@@ -173,7 +207,6 @@ def _transcribe(
             duration=round(float(segment.duration), 3),
             elapsed=round(seconds * segment.duration / audio, 4),
             speaker=getattr(segment, "speaker", None) or None,
-            extra={"system": config.system, "model": config.model},
         )
         for segment, output in zip(segments, outputs, strict=True)
     ]

@@ -83,8 +83,8 @@ def _caption(summary: Summary) -> Text:
     if summary.rtf:
         lines.append("RTF: real-time factor, seconds of work a second of audio")
     if summary.seconds:
-        stages = " · ".join(f"{stage} {clock(seconds)}" for stage, seconds in summary.seconds.items())
-        lines.append(f"time: {stages} · together {clock(sum(summary.seconds.values()))}")
+        stages = " \u00b7 ".join(f"{stage} {clock(seconds)}" for stage, seconds in summary.seconds.items())
+        lines.append(f"time: {stages} \u00b7 together {clock(sum(summary.seconds.values()))}")
     if summary.peak_gib is not None:
         lines.append(f"memory: {summary.peak_gib:.1f} GiB at most")
     return Text("\n".join(lines), style="dim")

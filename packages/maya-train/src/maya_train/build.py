@@ -1,10 +1,12 @@
 """RunConfig to objects: the one place where all packages meet. Read it from top to bottom."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
+import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 from transformers.utils import logging as hf_logging
@@ -14,6 +16,7 @@ from maya_bridge.corruption import Corruption
 from maya_bridge.llm import LLMConfig, load_folder, load_llm
 from maya_bridge.prompt import PromptConfig
 from maya_bridge.speech_llm import SpeechLLM
+from maya_bridge.text_side import LLMTokenizer
 from maya_bridge.tiny import common_characters
 from maya_data.batch import Batch
 from maya_encoder import checkpoint as acoustic_checkpoint
@@ -27,6 +30,9 @@ from maya_train.tasks.acoustic import AcousticTask
 from maya_train.tasks.encoder_cache import EncoderCache, fill, key_of
 from maya_train.tasks.speech_llm import SpeechLLMTask
 from maya_train.tasks.text_copy import TextCopyTask
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 BYTES_A_VALUE = 2  # the cache keeps float16
 FEATURES_A_SECOND = 100
@@ -49,7 +55,7 @@ def build_task(
             cache = keep_outputs(fabric, cfg, data, acoustic, say)
         task = AcousticTask(acoustic, cfg.train, cfg.loss, cache)
     else:
-        model = build_speech_llm(cfg)
+        model = build_speech_llm(cfg, say)
         if cfg.cache_encoder:
             cache = keep_outputs(fabric, cfg, data, model, say)
         task = SpeechLLMTask(model, cfg.train, _corruption(cfg), cache)
@@ -61,6 +67,11 @@ def build_task(
 def build_acoustic(cfg: RunConfig) -> AcousticModel:
     """Front end, encoder and heads, with the weights of `init_from` where one is given."""
     tokenizer = Tokenizer.load(cfg.tokenizer)
+    if cfg.vocab_size not in (None, tokenizer.vocab_size):
+        raise ConfigError(
+            f"vocab_size is {cfg.vocab_size}, but {cfg.tokenizer} has {tokenizer.vocab_size} pieces;"
+            " train that tokenizer again, or set vocab_size to null"
+        )
     config = AcousticModelConfig(
         encoder=cfg.encoder,
         heads=cfg.heads,
@@ -75,12 +86,12 @@ def build_acoustic(cfg: RunConfig) -> AcousticModel:
     return model
 
 
-def build_speech_llm(cfg: RunConfig) -> SpeechLLM:
+def build_speech_llm(cfg: RunConfig, say: Say = lambda text: None) -> SpeechLLM:
     """Acoustic model, projector and LLM; what `init_from` holds of them is taken from there."""
     acoustic = build_acoustic(cfg)
     folder = None if cfg.init_from is None else Path(cfg.init_from)
     if folder is None or not (folder / "llm").is_dir():
-        llm, tokenizer = load_llm(_llm_config(cfg), common_characters(acoustic.tokenizer))
+        llm, tokenizer = _load_llm(cfg, common_characters(acoustic.tokenizer))
         return SpeechLLM(acoustic, cfg.projector, llm, tokenizer, _prompt(cfg))
     saved = acoustic_checkpoint.read_config(folder)
     _refuse_other_llm(cfg, folder, saved)
@@ -89,6 +100,10 @@ def build_speech_llm(cfg: RunConfig) -> SpeechLLM:
     model = SpeechLLM(acoustic, cfg.projector, llm, tokenizer, _prompt(cfg))
     if saved["projector"] == asdict(cfg.projector):
         bridge_checkpoint.load_projector(model, folder / WEIGHTS)
+    else:
+        held = saved["projector"]["name"]
+        other = f"{held} with other settings" if held == cfg.projector.name else held
+        say(f"{cfg.stage}: projector {cfg.projector.name} starts fresh, {folder} holds {other}")
     return model
 
 
@@ -109,21 +124,41 @@ def keep_outputs(
         return None
     parts = [acoustic.encoder, *([acoustic.heads["ctc"]] if with_ctc else [])]
     selection = (cfg.data.min_duration, cfg.data.max_duration, cfg.data.langs)
-    key = key_of(nn.ModuleList(parts), data.index.fingerprint, selection, asdict(cfg.frontend), cfg.langs)
+    masks = None if cfg.specaugment is None else (asdict(cfg.specaugment), cfg.seed)
+    inputs = (data.index.fingerprint, selection, asdict(cfg.frontend), masks, cfg.langs)
+    key = key_of(nn.ModuleList(parts), *inputs)
     model.to(fabric.device).eval()
 
     def encode(batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
-        out, lens = acoustic.encode(batch.waveforms, batch.waveform_lens, batch.langs)
+        features, feature_lens = acoustic.frontend(batch.waveforms, batch.waveform_lens)
+        if acoustic.specaugment is not None:
+            features = acoustic.specaugment(features, feature_lens, _generator(features, cfg.seed, batch.ids))
+        out, lens = acoustic.encoder(features, feature_lens, acoustic.lang_ids(batch.langs))
         return out, lens, acoustic.head("ctc").log_probs(out) if with_ctc else None
 
     folder = Path(cfg.run_dir) / "encoder_outputs" / key
     return fill(fabric, folder, cache_batches(cfg, data), encode, say)
 
 
+def _generator(like: Tensor, seed: int, ids: Sequence[str]) -> torch.Generator:
+    """Masks that depend on the batch alone, so that a cache that was interrupted goes on the same."""
+    return torch.Generator(like.device).manual_seed(crc32(f"{seed} {' '.join(ids)}".encode()))
+
+
 def _text_copy(cfg: RunConfig) -> TextCopyTask:
     characters = common_characters(Tokenizer.load(cfg.tokenizer))
-    llm, tokenizer = load_llm(_llm_config(cfg), characters)
+    llm, tokenizer = _load_llm(cfg, characters)
     return TextCopyTask(llm, tokenizer, _prompt(cfg), cfg.train, _corruption(cfg))
+
+
+def _load_llm(cfg: RunConfig, characters: Sequence[str]) -> "tuple[PreTrainedModel, LLMTokenizer]":
+    config = _llm_config(cfg)
+    try:
+        return load_llm(config, characters)
+    except OSError as error:  # transformers': no such folder or hub id, no network, no licence accepted
+        if error.errno is not None:
+            raise
+        raise ConfigError(f"llm.path: {config.path} cannot be loaded: {error}") from error
 
 
 def _llm_config(cfg: RunConfig) -> LLMConfig:

@@ -6,7 +6,6 @@ rename; a folder without `COMPLETE`, or with a file of another size than that re
 The model that a stage hands on is another thing: see `maya_encoder.checkpoint`, `maya_bridge.checkpoint`.
 """
 
-import errno
 import json
 import os
 import shutil
@@ -17,6 +16,8 @@ from typing import Any
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
+
+from maya_train.errors import NO_ROOM
 
 COMPLETE = "COMPLETE"
 
@@ -122,14 +123,15 @@ def _write(path: Path, state: Mapping[str, Any]) -> None:
             torch.save(dict(state), file)
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except (OSError, RuntimeError) as error:
+        cause = error if isinstance(error, OSError) else error.__context__  # torch hides what stopped it
+        if not isinstance(cause, OSError) or cause.errno not in NO_ROOM:
             raise
         free = shutil.disk_usage(path.parent).free / 2**30
         raise OSError(
-            errno.ENOSPC,
-            f"the training state {path.parent} could not be written ({free:.2f} GiB free);"
-            " earlier ones are whole",
+            cause.errno,
+            f"the training state {path.parent} could not be written ({os.strerror(cause.errno)},"
+            f" {free:.2f} GiB free); earlier ones are whole",
         ) from error
 
 

@@ -1,6 +1,5 @@
 """The command line of training: `fabric run packages/maya-train/run.py ...`, `maya-train ...`."""
 
-import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,10 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from maya_train.errors import ConfigError, LaunchError
+from maya_train.locks import dies_with
 
 if TYPE_CHECKING:
     from maya_train.launch import Launch
     from maya_train.schema import RunConfig
+
+STARTED_BY = "MAYA_TRAIN_STARTED_BY"
+"""Variable with the id of the process that starts the others of a run, so that they end with it."""
 
 USAGE = """usage: fabric run packages/maya-train/run.py [--devices N] [--accelerator cpu|cuda] [key=value ...]
        maya-train [key=value ...]
@@ -36,6 +39,8 @@ class Prepared:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train what the command line says; 0 when done, 2 when it cannot start."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if (parent := os.environ.get(STARTED_BY)) == str(os.getppid()):
+        dies_with(int(parent))()
     if "--help" in arguments or "-h" in arguments:
         print(USAGE)
         return 0
@@ -46,31 +51,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(prepared: Prepared, environ: Mapping[str, str]) -> int:
     """Run the chain; what a user can mend ends in one sentence: 2 for wrong input, 1 for a failed run."""
-    from maya_data.quarantine import TooManyBadSegments
-    from maya_encoder.checkpoint import BadCheckpoint
-    from maya_encoder.plugins import UnknownPlugin
-    from maya_encoder.tokenizer import BadTokenizer
-    from maya_train.checkpoint import BrokenCheckpoint
+    from maya_train.failures import report
     from maya_train.launch import make_fabric, rank
-    from maya_train.loop import Diverged
+    from maya_train.preemption import Preempted
     from maya_train.stages import run_chain
 
+    os.environ.setdefault(STARTED_BY, str(os.getpid()))
     try:
         fabric, capabilities = make_fabric(prepared.runs[0], prepared.launch)
         run_chain(prepared.runs, fabric, capabilities)
-    except (ConfigError, LaunchError, UnknownPlugin, BadCheckpoint, BadTokenizer, BrokenCheckpoint) as error:
-        _stop(error, environ)
-    except (Diverged, TooManyBadSegments) as error:
-        print(f"rank {rank(environ)}: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    except Preempted as stopped:
+        # The first process tells; it would be killed if it saw another one fail before it has left itself.
+        return 0 if rank(environ) else int(stopped.code or 0)
+    except (Exception, KeyboardInterrupt) as error:
+        if (status := report(error)) is None:
             raise
-        print(
-            f"the disk is full; what is finished is kept, free some space and start again ({error})",
-            file=sys.stderr,
-        )
-        return 1
+        return status
     return 0
 
 

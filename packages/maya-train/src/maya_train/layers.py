@@ -44,6 +44,9 @@ def split_overrides(root: Path, overrides: Sequence[str]) -> tuple[dict[str, str
         if not equals or not key or key.startswith("-"):
             raise ConfigError(f"command line: {item!r}: expected key=value, for example max_steps=100")
         if key == "config" or (root / key).is_dir():
+            if not value:
+                what = "a saved config.yaml" if key == "config" else f"a file of configs/{key}"
+                raise ConfigError(f"command line: {key}=: expected the name of {what}")
             choices[key] = value
         else:
             values.append(item)

@@ -5,10 +5,11 @@ before the first backward pass. Every decision (stop, skip) is taken on a number
 """
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ class Counters:
     skips_in_a_row: int = 0
     seconds: float = 0.0
     """Wall time in steps, without validation and saving."""
+    wall_seconds: float = 0.0
+    """All wall time, over all starts up to their last saved state."""
 
 
 @dataclass
@@ -56,6 +59,8 @@ class Hooks:
     """The endless batches of this rank from its N-th on."""
     validate: Callable[[Moment], Mapping[str, Any]] | None = None
     """Scores of the model as it is, the same on all ranks."""
+    started: float = field(default_factory=time.perf_counter)
+    """When this start of the stage began."""
 
 
 class Trainer:
@@ -65,7 +70,7 @@ class Trainer:
         self.fabric, self.cfg, self.task, self.hooks = fabric, cfg, task, hooks
         self.out_dir = Path(cfg.out_dir)
         self.counters = Counters()
-        self._saved_step = -1
+        self._saved_step, self._counted_until = -1, hooks.started
         self._clips_itself = capabilities.clips_itself
         self._begins = {**dict.fromkeys(task.trained(), 0), **task.begins(cfg.max_steps)}
         assert isinstance(task, nn.Module)
@@ -91,6 +96,7 @@ class Trainer:
             else:
                 restore_random_state(own_state)
             self._run(stop, stack.enter_context(self._progress()))
+        self._count_wall()
         return self.counters
 
     def _run(self, stop: StopFlag, progress: StepProgress) -> None:
@@ -213,6 +219,11 @@ class Trainer:
         self.counters.audio_seconds += audio_seconds
         self.counters.seconds += seconds
 
+    def _count_wall(self) -> None:
+        now = time.perf_counter()
+        self.counters.wall_seconds += now - self._counted_until
+        self._counted_until = now
+
     def _after_step(self, progress: StepProgress) -> None:
         step, last = self.counters.step, self.counters.step == self.cfg.max_steps
         due = last or (self.cfg.valid_every > 0 and step % self.cfg.valid_every == 0)
@@ -229,6 +240,7 @@ class Trainer:
         if self._saved_step == self.counters.step:
             return
         self._saved_step = self.counters.step
+        self._count_wall()
         state = {
             "counters": asdict(self.counters),
             "model": checkpoint.changing_state(self._module.module),

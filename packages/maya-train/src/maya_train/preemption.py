@@ -1,4 +1,4 @@
-"""A polite end: SIGTERM, or SIGUSR1 of batch systems, asks for a checkpoint and exit status 75."""
+"""A polite end: SIGTERM, SIGUSR1 of batch systems, or Ctrl-C asks for a checkpoint and exit status 75."""
 
 import signal
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 EXIT_STATUS = 75  # EX_TEMPFAIL
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class Preempted(SystemExit):
@@ -31,10 +32,9 @@ class StopFlag:
 
 @contextmanager
 def watch_signals() -> Iterator[StopFlag]:
-    """A flag that SIGTERM and SIGUSR1 set while the block runs; earlier handlers come back afterwards."""
+    """A flag that the first of `SIGNALS` sets while the block runs; earlier handlers come back afterwards."""
     flag = StopFlag()
-    numbers = (signal.SIGTERM, signal.SIGUSR1)
-    before = {number: signal.signal(number, flag) for number in numbers}
+    before = {number: signal.signal(number, flag) for number in SIGNALS}
     try:
         yield flag
     finally:

@@ -7,6 +7,7 @@ the command line; if it starts our run.py, a run that cannot work ends there: on
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,21 @@ def torchrun_handler() -> Callable[[Any], Any]:
         from maya_train.cli import prepare_or_exit
 
         prepare_or_exit(command, {**os.environ, **torchrun_environment(sys.argv)})
+        sys.excepthook = partial(leave_as_the_workers_did, sys.excepthook)
     return _no_rendezvous
+
+
+def leave_as_the_workers_did(
+    otherwise: Callable[..., Any], kind: type[BaseException], error: BaseException, trace: Any
+) -> None:
+    """Where a worker failed, it has said why: exit with its status, not with torchrun's own traceback."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    if not isinstance(error, ChildFailedError):
+        otherwise(kind, error, trace)
+        return
+    status = error.get_first_failure()[1].exitcode
+    os._exit(status if status >= 0 else 128 - status)  # a hook cannot choose the status in another way
 
 
 def script_arguments(argv: Sequence[str]) -> list[str] | None:

@@ -4,7 +4,9 @@ Plugin slots and the sections of other packages are typed `Any` here; `compose` 
 their place before anything is merged, so that every key is checked.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 Module = Literal["encoder", "ctc", "rnnt", "projector", "llm"]
@@ -209,9 +211,9 @@ class RunConfig:
     corruption: CorruptionConfig | None = None
     """Noise on the LLM's input in training; null: none."""
     cache_encoder: bool = False
-    """Keep the outputs of a frozen encoder in memory; only without SpecAugment."""
+    """Make the outputs of a frozen encoder once and keep them; SpecAugment then draws its masks once."""
     cache_gib: float = 2.0
-    """Most memory for that cache, in GiB; what does not fit is computed again."""
+    """Most memory for that cache, in GiB; where all outputs need more, each batch is encoded anew."""
     specaugment: SpecAugmentConfig | None = field(default_factory=SpecAugmentConfig)
     """Masks over the features in training; null: none."""
 
@@ -221,6 +223,8 @@ class RunConfig:
     """Text profile of the model."""
     tokenizer: str = "${run_dir}/tokenizer"
     """Folder of the SentencePiece model, as `maya-data tokenizer` writes it."""
+    vocab_size: int | None = None
+    """Pieces that the tokenizer must have; null: as many as it has."""
     frontend: FrontendConfig = field(default_factory=FrontendConfig)
     """Log-mel features."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -251,8 +255,10 @@ class RunConfig:
         _at_least("valid_every", self.valid_every, 0)
         _at_least("grad_clip", self.grad_clip, 0)
         self._check_modules()
-        if self.cache_encoder and ("encoder" in self.train or self.specaugment is not None):
-            raise ValueError("`cache_encoder` needs a frozen encoder and specaugment: null")
+        _check_langs("langs", self.langs)
+        _check_langs("data.langs", self.data.langs or ())
+        if self.cache_encoder and "encoder" in self.train:
+            raise ValueError("`cache_encoder` needs a frozen encoder, but this stage trains it")
 
     def _check_modules(self) -> None:
         for module in self.lr:
@@ -265,6 +271,17 @@ class RunConfig:
                 )
             if module in ("ctc", "rnnt") and self.heads and module not in self.heads:
                 raise ValueError(f"`train` names {module!r}, but `heads` has only {', '.join(self.heads)}")
+
+
+def _check_langs(key: str, langs: Iterable[str]) -> None:
+    from maya_encoder.script import LANGS
+
+    for lang in langs:
+        if lang not in LANGS:
+            hint = (
+                f". Did you mean {close[0]!r}?" if (close := get_close_matches(lang, LANGS, 1, 0.5)) else ""
+            )
+            raise ValueError(f"`{key}` has {lang!r}; the languages are: {', '.join(LANGS)}{hint}")
 
 
 def _at_least(key: str, value: float, least: float) -> None:

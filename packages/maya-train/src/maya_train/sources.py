@@ -1,7 +1,6 @@
 """Where batches come from: the endless training stream, the same without audio, and the data of a cache."""
 
 from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from maya_data.index import Segment, SegmentIndex
 from maya_data.loader import make_loader
 from maya_data.mix import MixConfig, usable
 from maya_data.plan import Plan, PlanConfig
+from maya_data.quarantine import Quarantine
 from maya_data.text import profile
 from maya_train.schema import RunConfig
 
@@ -66,8 +66,13 @@ def audio_batches(fabric: Fabric, cfg: RunConfig, data: TrainingData, start: int
         num_workers=cfg.data.num_workers,
         sampling_rate=cfg.frontend.sampling_rate,
         text_profile=cfg.text,
-        ledger=Path(cfg.out_dir) / "quarantine.jsonl",
+        ledger=quarantine_ledger(cfg),
     )
+
+
+def quarantine_ledger(cfg: RunConfig) -> Path:
+    """The file of all segments of a stage, of training or validation, that could not be used."""
+    return Path(cfg.out_dir) / "quarantine.jsonl"
 
 
 def text_batches(
@@ -99,26 +104,32 @@ def _known_segments(
         segments = [data.index.row(int(row)) for row in rows]
         if found := [segment for segment in segments if known is None or segment.id in known]:
             return found
-    raise ValueError(f"no segment of {data.index.path} has an encoder output; all of them are damaged")
+    raise CorruptAudio(f"no segment of {data.index.path} has an encoder output; all of them are damaged")
 
 
 def cache_batches(cfg: RunConfig, data: TrainingData) -> list[Callable[[], Batch | None]]:
     """All usable segments, each once, in batches that only the index decides; a call reads one."""
-    rows, first = data.usable_rows(), 0
+    rows, first, quarantine = data.usable_rows(), 0, Quarantine(ledger=quarantine_ledger(cfg))
     batches: list[Callable[[], Batch | None]] = []
     for end in range(1, len(rows) + 1):
         longest = float(data.index.durations[rows[min(end, len(rows) - 1)]])
         if end == len(rows) or longest * (end + 1 - first) > ENCODED_SECONDS:
-            batches.append(partial(_read, cfg, data.index, rows[first:end]))
+            batches.append(partial(_read, cfg, data.index, rows[first:end], quarantine))
             first = end
     return batches
 
 
-def _read(cfg: RunConfig, index: SegmentIndex, rows: Sequence[int]) -> Batch | None:
+def _read(cfg: RunConfig, index: SegmentIndex, rows: Sequence[int], quarantine: Quarantine) -> Batch | None:
+    """The segments that can be read; the cache then lacks the others, and `text_batches` leaves them out."""
     rate = cfg.frontend.sampling_rate
     utterances = []
     for row in rows:
         segment = index.row(row)
-        with suppress(CorruptAudio):  # the cache then lacks it, and `text_batches` leaves it out
-            utterances.append(Utterance(segment.id, read_audio(index, row, rate), "", segment.lang))
+        try:
+            samples = read_audio(index, row, rate)
+        except CorruptAudio as error:
+            quarantine.record(index, row, error, step=0)
+            continue
+        quarantine.admit()
+        utterances.append(Utterance(segment.id, samples, "", segment.lang))
     return collate(utterances, rate) if utterances else None

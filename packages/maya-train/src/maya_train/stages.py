@@ -6,8 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from maya_encoder.tokenizer import Tokenizer
 from maya_train import checkpoint, compose
 from maya_train.build import build_task
 from maya_train.errors import ConfigError
+from maya_train.locks import only_writer
 from maya_train.loop import Counters, Hooks, fit
 from maya_train.progress import clock
 from maya_train.randomness import seed_rank
@@ -50,27 +50,44 @@ def run_chain(
 
 def run_stage(cfg: RunConfig, fabric: Fabric, capabilities: Capabilities) -> Counters | None:
     """Train one stage to its end and write its model; nothing is done where that has happened before."""
-    say = partial(_say, fabric)
     out_dir, started = Path(cfg.out_dir), time.perf_counter()
     with named(cfg):
         data = TrainingData.open(cfg)
         data.plan.num_steps(fabric.world_size)
-    identity = identify(cfg, data)
-    refuse_other_run(cfg, identity)
+        identity = identify(cfg, data)
     if (out_dir / DONE).is_file():
-        say(f"{cfg.stage}: finished before, see {out_dir}")
+        refuse_other_run(cfg, identity)
+        _say(fabric, f"{cfg.stage}: finished before, see {out_dir}")
         return None
-    fabric.barrier()
+    with only_writer(out_dir) if fabric.is_global_zero else nullcontext():
+        fabric.barrier()
+        refuse_other_run(cfg, identity)
+        fabric.barrier()
+        return _train(cfg, fabric, capabilities, data, identity, started)
+
+
+def _train(
+    cfg: RunConfig,
+    fabric: Fabric,
+    capabilities: Capabilities,
+    data: TrainingData,
+    identity: Identity,
+    started: float,
+) -> Counters:
+    say, out_dir = partial(_say, fabric), Path(cfg.out_dir)
     if fabric.is_global_zero:
         compose.save(cfg, out_dir / "config.yaml")
         _write_json(out_dir / IDENTITY, identity)
     seed_rank(cfg.seed, 0)  # the same weights on all ranks
     with named(cfg):
         task, cache = build_task(fabric, cfg, data, say)
-    counters = fit(fabric, cfg, task, _hooks(fabric, cfg, data, task, cache), capabilities)
+        hooks = _hooks(fabric, cfg, data, task, cache, started)
+    counters = fit(fabric, cfg, task, hooks, capabilities)
+    fitted = time.perf_counter()
     if fabric.is_global_zero:
         task.save(out_dir / "model")
-        _write_json(out_dir / DONE, _record(identity, counters, time.perf_counter() - started))
+        counters.wall_seconds += time.perf_counter() - fitted
+        _write_json(out_dir / DONE, _record(identity, counters))
     fabric.barrier()
     say(
         f"{cfg.stage}: done, {counters.step} steps in {clock(counters.seconds)}, model in {out_dir / 'model'}"
@@ -84,7 +101,7 @@ def named(cfg: RunConfig) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise ConfigError(f"stage {cfg.stage}: {error}") from error
+        raise ConfigError(f"stage {cfg.stage}: {' '.join(str(error).split())}") from error
 
 
 def identify(cfg: RunConfig, data: TrainingData) -> Identity:
@@ -108,11 +125,11 @@ def refuse_other_run(cfg: RunConfig, identity: Identity) -> None:
     saved = json.loads((out_dir / IDENTITY).read_text(encoding="utf-8"))
     if saved == identity:
         return
-    state = "finished" if (out_dir / DONE).is_file() else "unfinished"
+    state = "a finished" if (out_dir / DONE).is_file() else "an unfinished"
     odd = next(key for key in identity if saved.get(key) != identity[key])
     what = _changed_keys(cfg) if odd == "config" else f"its {odd} differs"
     raise ConfigError(
-        f"{out_dir} holds a {state} run of another kind ({what});"
+        f"{out_dir} holds {state} run of another kind ({what});"
         " delete that folder, or give another out_dir or run_dir"
     )
 
@@ -122,18 +139,11 @@ def _changed_keys(cfg: RunConfig) -> str:
     path = Path(cfg.out_dir) / "config.yaml"
     if not path.is_file():
         return "its config differs"
-    old, new = (_flat(asdict(run)) for run in (compose.reload(path), cfg))
-    names = [key for key in {**old, **new} if key not in compose.PLACE_KEYS and old.get(key) != new.get(key)]
+    old, new = compose.learnt(compose.reload(path)), compose.learnt(cfg)
+    names = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     if not names:
         return "its config differs"
     return f"{names[0]} was {old.get(names[0])}, is {new.get(names[0])}"
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found
 
 
 def _parent_digest(model: Path) -> str:
@@ -146,17 +156,23 @@ def _parent_digest(model: Path) -> str:
 
 
 def _hooks(
-    fabric: Fabric, cfg: RunConfig, data: TrainingData, task: Task, cache: EncoderCache | None
+    fabric: Fabric,
+    cfg: RunConfig,
+    data: TrainingData,
+    task: Task,
+    cache: EncoderCache | None,
+    started: float,
 ) -> Hooks:
     def batches(start: int) -> Iterator[Batch]:
-        if cfg.task == "text_copy" or cache is not None:
-            return text_batches(fabric, cfg, data, start, known=cache)
-        return audio_batches(fabric, cfg, data, start)
+        with named(cfg):
+            if cfg.task == "text_copy" or cache is not None:
+                return text_batches(fabric, cfg, data, start, known=cache)
+            return audio_batches(fabric, cfg, data, start)
 
-    return Hooks(batches, make_validator(fabric, cfg, task))
+    return Hooks(batches, make_validator(fabric, cfg, task), started)
 
 
-def _record(identity: Identity, counters: Counters, wall: float) -> dict[str, Any]:
+def _record(identity: Identity, counters: Counters) -> dict[str, Any]:
     unit = 2**20 if sys.platform != "darwin" else 2**30
     return {
         "identity": identity,
@@ -164,7 +180,7 @@ def _record(identity: Identity, counters: Counters, wall: float) -> dict[str, An
         "skipped": counters.skipped,
         "audio_hours": round(counters.audio_seconds / 3600, 4),
         "train_seconds": round(counters.seconds, 2),
-        "wall_seconds": round(wall, 2),
+        "wall_seconds": round(counters.wall_seconds, 2),
         "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 3),
     }
 

@@ -12,6 +12,7 @@ from maya_data.loader import iter_once
 from maya_eval.metrics import char_errors, word_errors
 from maya_eval.normalize import profile
 from maya_train.schema import RunConfig
+from maya_train.sources import quarantine_ledger
 from maya_train.tasks import Moment, Task
 
 PROFILE = "indic-strict-v1"
@@ -47,6 +48,7 @@ def _count(fabric: Fabric, cfg: RunConfig, task: Task, index: SegmentIndex, head
         world_size=fabric.world_size,
         sampling_rate=cfg.frontend.sampling_rate,
         text_profile=cfg.text,
+        ledger=quarantine_ledger(cfg),
     )
     for batch in batches:
         for head, texts in task.transcribe(batch.to(fabric.device), heads).items():

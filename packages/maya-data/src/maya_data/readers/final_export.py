@@ -52,9 +52,9 @@ class FinalExport:
             yield from self.read_shard(shard).rows.to_pylist()
 
     def shards(self) -> list[str]:
-        """Return the shard folders relative to the root, sorted."""
+        """Return the shard folders relative to the root, sorted; hidden ones are still being written."""
         root = self._root()
-        folders = [path for path in root.glob("lang=*/*") if path.is_dir()]
+        folders = [path for path in root.glob("lang=*/[!.]*") if path.is_dir()]
         found = sorted(path.relative_to(root).as_posix() for path in folders)
         if not found:
             raise ValueError(f"no shards under {root}; expected {root}/lang=xx/<shard>/{{{','.join(FILES)}}}")

@@ -48,19 +48,50 @@ def is_done(root: Path, unit: Unit) -> bool:
 
 
 def write_shard(root: Path, unit: Unit, report: Callable[[], None]) -> None:
-    """Make the shard in a folder beside its place, then move it there; `report` is called after each clip."""
+    """Make the shard in a folder beside its place, then move it there; `report` is called after each clip.
+
+    The folder carries this process's id: workers that outlive a killed run may still be at the same shard.
+    """
     final = root / unit.folder
-    partial = final.with_name(f".{final.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = final.with_name(f".{final.name}.{os.getpid()}.partial")
     with _disk_errors(root):
+        _remove_leftovers(final)
         partial.mkdir(parents=True)
         rows = _write_tar(partial / "audio.tar", unit, report)
         _write_table(partial / "audio_index.parquet", rows, _INDEX)
         _write_table(partial / "metadata.parquet", rows, _METADATA)
         _write_manifest(partial, unit, rows)
-        if final.exists():  # a shard without a manifest is what a crash left
-            shutil.rmtree(final)
+        _move(partial, final)
+
+
+def _remove_leftovers(final: Path) -> None:
+    """Remove what killed processes left of this shard."""
+    for partial in final.parent.glob(f".{final.name}.*.partial"):
+        pid = partial.name.split(".")[-2]
+        if not pid.isdecimal() or int(pid) == os.getpid() or not _is_alive(int(pid)):
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _move(partial: Path, final: Path) -> None:
+    """Put the shard in its place, unless another process has just done so: the bytes are the same."""
+    if final.exists() and not (final / "manifest.json").is_file():  # somebody removed a part of it
+        shutil.rmtree(final)
+    try:
         partial.rename(final)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        shutil.rmtree(partial)
 
 
 def render(utterance: Utterance, lang: str) -> NDArray[np.int16]:

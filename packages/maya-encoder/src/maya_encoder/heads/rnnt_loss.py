@@ -109,8 +109,8 @@ def cell_log_probs(
     tensors: tuple[Tensor, ...] = (encoder_part, label_part, *output)
     if not torch.is_grad_enabled():
         tensors = tuple(tensor.detach() for tensor in tensors)  # or the function would keep its blocks
-    found: tuple[Tensor, Tensor] = _CellLogProbs.apply(*tensors, targets, settings)  # type: ignore[no-untyped-call]
-    return found
+    apply: Callable[..., tuple[Tensor, Tensor]] = _CellLogProbs.apply
+    return apply(*tensors, targets, settings)
 
 
 class _CellLogProbs(Function):

@@ -21,7 +21,9 @@ def headline(summary: Summary) -> str:
         facts += [f"real-time factor {factor:.3f}"] if factor is not None else []
         inner = tag("div", text(head.upper()), class_="head", style=f"--c:{head_color(position)}")
         inner += tag("div", text(percent(mean.wer)) + tag("small", "% WER"), class_="figure")
-        cards.append(tag("div", inner + tag("div", text(" · ".join(facts)), class_="quiet"), class_="card"))
+        cards.append(
+            tag("div", inner + tag("div", text(" \u00b7 ".join(facts)), class_="quiet"), class_="card")
+        )
     return tag("div", "".join(cards), class_="cards")
 
 

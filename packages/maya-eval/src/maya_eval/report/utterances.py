@@ -108,7 +108,7 @@ def _facts(first: Scored, shown: Sequence[tuple[int, str, Scored]]) -> str:
         facts.append(f"voice {first.hypothesis.speaker}")
     if first.hypothesis.duration:
         facts.append(f"{first.hypothesis.duration:.1f} s")
-    return tag("p", text(" · ".join([*facts, first.hypothesis.utt_id])), class_="facts")
+    return tag("p", text(" \u00b7 ".join([*facts, first.hypothesis.utt_id])), class_="facts")
 
 
 def _legend() -> str:

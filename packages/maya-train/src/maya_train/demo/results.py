@@ -1,4 +1,4 @@
-"""The demo's last page: `summary.json`, the finished model, samples to listen to, the report and the table."""
+"""The demo's last page: `summary.json`, the finished model, samples to hear, the report and the table."""
 
 import json
 import platform
@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from maya_train.demo.pipeline import DECODERS
 from maya_train.demo.steps import Ledger
 
 STATEMENT = (
-    "Sentences and voices of the test were never trained on, but all speech comes from one synthesiser and every "
-    "word occurs in training: the scores show that the whole path learns and hears, not how it does on people."
+    "Sentences and voices of the test were never trained on, but all speech comes from one synthesiser and "
+    "every word occurs in training: the scores show that the whole path learns and hears, not how it does on "
+    "people."
 )
 PACKAGES = (
     "maya-data",
@@ -39,7 +41,7 @@ def write_results(run_dir: Path, stages: Sequence[str], ledger: Ledger, console:
     _finished_model(run_dir / stages[-1] / "model", run_dir / "model")
     ids = _write_samples(run_dir / "index" / "test", run_dir / "samples")
     started = time.monotonic()
-    summary = {
+    summary: dict[str, Any] = {
         "rows": [row for head, rows in hyps.items() for row in _rows(head, rows)],
         "rtf": {head: _real_time_factor(rows) for head, rows in hyps.items()},
         "seconds": _seconds(run_dir, stages, ledger),
@@ -52,6 +54,7 @@ def write_results(run_dir: Path, stages: Sequence[str], ledger: Ledger, console:
     (run_dir / "summary.json").write_text(text + "\n", encoding="utf-8")
     _write_report(run_dir, summary, hyps, ids)
     console.print(summary_table(summary, title="Unseen sentences, unseen voices"))
+    console.print(_voices(hyps))
     console.print(STATEMENT, style="dim")
     _print_where(run_dir, console)
     return summary
@@ -74,8 +77,25 @@ def _rows(head: str, hyps: list[Any]) -> list[dict[str, Any]]:
     ]
 
 
+def _voices(hyps: dict[str, list[Any]]) -> Table:
+    """WER of each test voice by head, the worst voice first: a mean hides a voice that is not understood."""
+    from maya_eval.scores import score
+
+    rates = {
+        head: {row.group: row.wer or 0.0 for row in score(rows, by="speaker")} for head, rows in hyps.items()
+    }
+    table = Table(title="WER % by voice", title_justify="left")
+    for column in ("voice", *(head.upper() for head in rates)):
+        table.add_column(column)
+    first = next(iter(rates.values()))
+    for voice in sorted(first, key=lambda name: -first[name]):
+        table.add_row(voice, *(f"{100 * by_voice[voice]:.1f}" for by_voice in rates.values()))
+    return table
+
+
 def _real_time_factor(hyps: list[Any]) -> float:
-    return round(sum(row.elapsed or 0 for row in hyps) / sum(row.duration for row in hyps), 4)
+    work = sum(float(row.elapsed or 0.0) for row in hyps)
+    return round(work / sum(float(row.duration) for row in hyps), 4)
 
 
 def _seconds(run_dir: Path, stages: Sequence[str], ledger: Ledger) -> dict[str, float]:
@@ -106,6 +126,7 @@ def _finished_model(source: Path, target: Path) -> None:
 def _write_samples(index_dir: Path, out_dir: Path) -> dict[str, str]:
     """Writes the first held-out utterance of each language as WAV, and whose they are as ids.json."""
     import soundfile
+
     from maya_data.fetch import read_audio
     from maya_data.index import SegmentIndex
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from maya_train.demo.memory import PeakMemory
-
+from maya_train.locks import dies_with
 
 GRACE_SECONDS = 60
 """For a command to save its state after an interrupt."""
@@ -124,14 +124,27 @@ def _run(step: Step, ledger: Ledger) -> None:
 
 
 def _call(command: Sequence[str]) -> int:
-    """Runs a console script of this environment; an interrupt is handed on once and waited for."""
+    """Runs a console script of this environment, which ends with this process, however that ends."""
     script = Path(sys.executable).with_name(command[0])
     program = str(script) if script.exists() else command[0]
     # In a session of its own: the terminal would interrupt it as well, and two signals mean "at once".
-    with subprocess.Popen([program, *command[1:]], start_new_session=True) as process:
+    with subprocess.Popen(
+        [program, *command[1:]],
+        start_new_session=True,
+        preexec_fn=dies_with(os.getpid()),
+    ) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=GRACE_SECONDS)
+            _interrupt(process)
             raise
+
+
+def _interrupt(process: subprocess.Popen[bytes]) -> None:
+    """Hands an interrupt on and waits; after a second one, or too long, all of the command is killed."""
+    try:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=GRACE_SECONDS)
+    except (KeyboardInterrupt, subprocess.TimeoutExpired):
+        os.killpg(process.pid, signal.SIGKILL)  # the session it leads
+        process.wait()

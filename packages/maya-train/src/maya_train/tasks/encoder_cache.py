@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from maya_data.batch import Batch
+from maya_encoder.checkpoint import system_errors
 
 Encode = Callable[[Batch], tuple[Tensor, Tensor, Tensor | None]]
 """A batch to encoder_out (B, T, D), lengths (B,), CTC log-probabilities (B, T, V) or None."""
@@ -100,7 +101,8 @@ def _write_shard(path: Path, batches: Iterator[Batch | None], encode: Encode, fa
             if log_probs is not None:
                 tensors[f"log_probs/{utt_id}"] = log_probs[row, :length].half().cpu().contiguous()
     part = path.with_suffix(".part")
-    save_file(tensors, part)
+    with system_errors(path):
+        save_file(tensors, part)
     part.replace(path)
 
 
