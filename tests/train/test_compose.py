@@ -5,6 +5,7 @@ import pytest
 
 from maya_train.compose import compose, digest, find_configs, reload, save
 from maya_train.errors import ConfigError
+from maya_train.layers import load_file
 from maya_train.registry import UnknownPlugin
 
 REPO = Path(__file__).parents[2]
@@ -59,7 +60,7 @@ def run(*overrides: str):
         (["stage=jont"], "stage=jont: recipe maya_8xh100 has the stages encoder, align, joint, polish"),
         (
             ["recipe=demoo"],
-            "recipe=demoo: no such file; configs/recipe has: demo, demo_quick, maya_8xh100. Did you mean",
+            "recipe=demoo: no such file; configs/recipe has: demo, demo_gemma3_270m, demo_quick,",
         ),
         (["max_steps"], "command line: 'max_steps': expected key=value, for example max_steps=100"),
         (["max_steps=[1"], "command line: 'max_steps=[1': cannot be read as key=value"),
@@ -74,7 +75,24 @@ def run(*overrides: str):
         ),
         (
             ["cache_encoder=true"],
-            "stage encoder: `cache_encoder` needs a frozen encoder and specaugment: null",
+            "stage encoder: `cache_encoder` needs a frozen encoder, but this stage trains it",
+        ),
+        (["recipe="], "command line: recipe=: expected the name of a file of configs/recipe"),
+        (["config="], "command line: config=: expected the name of a saved config.yaml"),
+        (
+            ["langs=[hi,tam]"],
+            "stage encoder: `langs` has 'tam'; the languages are: as, bn, en, gu, hi, kn, ml, mr, or, pa, "
+            "ta, te. Did you mean 'ta'?",
+        ),
+        (["data.langs=[xx]"], "stage encoder: `data.langs` has 'xx'; the languages are: as, bn,"),
+        (
+            ["stage=encoder", "projector=qformer"],
+            "command line: projector: no stage that runs here reads it (encoder)",
+        ),
+        (["stage=encoder", "llm.num_layers=2"], "command line: llm: no stage that runs here reads it"),
+        (
+            ["stage=align", "lr.llm=1e-4"],
+            "command line: lr.llm: no stage that runs here trains it (align)",
         ),
         (["out_dir=x"], "command line: out_dir is the folder of one stage; choose one with stage="),
         (["init_from=previous"], "init_from: previous: encoder is the first stage of recipe maya_8xh100"),
@@ -105,8 +123,11 @@ def test_an_unknown_plugin_is_answered_with_what_is_installed():
 
 
 def test_the_later_layer_wins():
-    assert run("recipe=demo", "stage=encoder").max_steps == 2_600
-    assert run("recipe=demo", "stage=encoder", "max_steps=40").max_steps == 40
+    base = load_file(CONFIGS / "stage" / "encoder.yaml")
+    recipe = load_file(CONFIGS / "recipe" / "demo.yaml").stage.encoder
+    assert base.get("max_steps") != recipe.max_steps
+    assert run("recipe=demo", "stage=encoder").max_steps == recipe.max_steps
+    assert run("recipe=demo", "stage=encoder", "max_steps=41").max_steps == 41
     assert run("stage=encoder", "encoder=fastconformer_17l").encoder.num_layers == 17
 
 
@@ -193,8 +214,26 @@ def test_the_digest_changes_with_what_is_learnt_and_not_with_where():
     assert digest(run("recipe=demo", "stage=encoder", "log_every=1", "threads=2", "save_every=3")) == digest(
         first
     )
-    assert digest(run("recipe=demo", "stage=encoder", "projector=qformer")) == digest(first)
+    assert digest(compose(["recipe=demo", "projector=qformer"], CONFIGS)[1]) == digest(first)
     assert digest(run("recipe=demo", "stage=encoder", "seed=9")) != digest(first)
+
+
+def test_the_digest_is_that_of_the_training_however_it_is_spread_or_fed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here" / "llm" / "model").mkdir(parents=True)
+    chosen = ("recipe=demo", "stage=joint")
+    first = digest(run(*chosen, "run_dir=here", "devices=1", "grad_accum=2"))
+    assert digest(run(*chosen, "run_dir=here", "devices=2", "grad_accum=1")) == first
+    assert digest(run(*chosen, f"run_dir={tmp_path}/here", "devices=1", "grad_accum=2")) == first
+    more = ("data.num_workers=1", "cache_gib=9", "data.valid_index=null")
+    assert digest(run(*chosen, "run_dir=here", "devices=2", "grad_accum=1", *more)) == first
+    assert digest(run(*chosen, "run_dir=here", "devices=2", "grad_accum=2")) != first
+    assert digest(run(*chosen, "run_dir=there", "devices=2", "grad_accum=1")) != first
+
+
+def test_what_one_stage_of_the_command_reads_may_be_set_for_all():
+    runs = compose(["recipe=demo", "projector=mlp", "lr.encoder=1e-4"], CONFIGS)
+    assert [r.projector.name for r in runs if r.projector] == ["mlp"] * 3
 
 
 def test_configs_are_found_from_a_folder_below_and_else_inside_the_package(tmp_path):

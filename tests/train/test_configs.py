@@ -89,8 +89,9 @@ def test_the_demos_do_the_same_in_all_stages_but_their_length():
     assert {run.save_every for run in quick.values()} == {5}
     for stage, run in quick.items():
         assert run.max_steps < full[stage].max_steps
-        for key in ("task", "train", "lr", "loss", "encoder", "heads", "projector", "prompt", "corruption"):
+        for key in ("task", "train", "lr", "encoder", "heads", "projector", "prompt", "corruption"):
             assert getattr(run, key) == getattr(full[stage], key), f"{stage}.{key}"
+        assert (run.loss.ctc, run.loss.rnnt) == (full[stage].loss.ctc, full[stage].loss.rnnt)
 
 
 def test_a_real_llm_can_take_the_place_of_the_demo_s():
@@ -101,13 +102,12 @@ def test_a_real_llm_can_take_the_place_of_the_demo_s():
 def test_the_demo_of_the_real_gemma_hears_as_the_demo_does_and_makes_no_llm():
     gemma, demo = stages("recipe=demo_gemma3_270m"), stages("recipe=demo")
     assert list(gemma) == ["encoder", "align", "joint", "polish"]
-    for key in ("lr", "loss", "optim", "frontend", "specaugment", "encoder", "heads", "langs"):
+    for key in ("lr", "frontend", "encoder", "heads", "langs"):
         assert getattr(gemma["encoder"], key) == getattr(demo["encoder"], key), key
     for stage in ("align", "joint", "polish"):
         run = gemma[stage]
         assert (run.llm.source, run.llm.path) == ("gguf", "runs/demo_gemma3_270m/gemma3_270m")
         assert (run.prompt.positions, run.strategy.name, run.data.sync_width) == ("rope", "single", 1)
-        assert run.max_steps < demo[stage].max_steps
     rates = {name: rate * 10 for name, rate in gemma["polish"].lr.items()}
     assert rates == pytest.approx(gemma["joint"].lr)
 

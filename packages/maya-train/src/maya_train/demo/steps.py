@@ -125,7 +125,7 @@ def _run(step: Step, ledger: Ledger) -> None:
 
 def _call(command: Sequence[str]) -> int:
     """Runs a console script of this environment, which ends with this process, however that ends."""
-    script = Path(sys.executable).with_name(command[0])
+    script = Path(sys.executable).parent / command[0]
     program = str(script) if script.exists() else command[0]
     # In a session of its own: the terminal would interrupt it as well, and two signals mean "at once".
     with subprocess.Popen(
