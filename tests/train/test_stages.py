@@ -64,14 +64,9 @@ def test_chain_leaves_models_metrics_and_configs(fabric: Fabric, chain: list[Run
         assert sorted(lines(cfg)) == [1, 2, 3, 4]
         assert json.loads((out_dir / "DONE").read_text())["steps"] == 4
         assert (out_dir / "config.yaml").is_file()
-    valid = [
-        json.loads(line) for line in (Path(chain[2].out_dir) / "metrics.jsonl").read_text().splitlines()
-    ][-1]
-    assert (valid["event"], valid["utterances"], list(valid["wer"]["llm"])) == (
-        "valid",
-        18,
-        ["en", "hi", "ta"],
-    )
+    last = (Path(chain[2].out_dir) / "validation.jsonl").read_text().splitlines()[-1]
+    scores = json.loads(last)
+    assert (scores["step"], scores["utterances"], list(scores["wer"]["llm"])) == (4, 18, ["en", "hi", "ta"])
     model = maya_bridge.load(f"{chain[2].out_dir}/model")
     assert model.llm_tokenizer.script == "common"
 

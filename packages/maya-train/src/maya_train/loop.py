@@ -77,6 +77,7 @@ class Trainer:
         optimizer = build_optimizer(task.trained(), cfg.lr, cfg.optim)
         self._module, self._optimizer = fabric.setup(task, optimizer)
         self._log = MetricsLog(self.out_dir / "metrics.jsonl", enabled=fabric.is_global_zero)
+        self._valid_log = MetricsLog(self.out_dir / "validation.jsonl", enabled=fabric.is_global_zero)
 
     def fit(self) -> Counters:
         """Train to `max_steps`, from the newest whole training state if there is one."""
@@ -89,6 +90,7 @@ class Trainer:
             # About depthwise kernels (D, 1, K): the stride of an axis of size 1 means nothing.
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
             stack.enter_context(self._log)
+            stack.enter_context(self._valid_log)
             if restarted:
                 self._log.write({"event": "resume", "step": self.counters.step})
             if own_state is None:
@@ -231,7 +233,7 @@ class Trainer:
             with untouched_randomness():
                 scores = self.hooks.validate(Moment(step, self.cfg.max_steps))
             self.task.set_modes()
-            self._log.write({"event": "valid", "step": step, **scores})
+            self._valid_log.write({"step": step, **scores})
             progress.say(f"{self.cfg.stage}: step {step}: {scores.get('summary', '')}")
         if last or step % self.cfg.save_every == 0:
             self._save()

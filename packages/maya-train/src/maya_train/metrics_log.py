@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: one line a step, written before the next begins; events (resume, valid) between them."""
+"""`metrics.jsonl`: one line a step, written before the next begins; `{"event": "resume"}` between them."""
 
 import json
 import math
