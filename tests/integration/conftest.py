@@ -15,7 +15,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 def environment(**extra: str) -> dict[str, str]:
     quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "TERM": "dumb"}
-    return {**os.environ, **quiet, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **extra}
+    outside_make = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    return {**outside_make, **quiet, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **extra}
 
 
 @pytest.fixture(scope="session")
