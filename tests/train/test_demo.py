@@ -188,7 +188,15 @@ def test_a_command_that_does_not_end_is_killed(monkeypatch):
     assert process.returncode == -signal.SIGKILL
 
 
-def test_a_second_interrupt_kills_the_command():
+@pytest.fixture
+def interruptible():
+    """A shell's background jobs ignore SIGINT; here it interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_interrupt_kills_the_command(interruptible):
     with start_child("signal.signal(2, signal.SIG_IGN)") as process:
         threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         runner._interrupt(process)

@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(USAGE)
         return 0
     console = Console()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to be told to stop is to be interrupted
+    for stop in (signal.SIGINT, signal.SIGTERM):  # a shell's background job would ignore the first
+        signal.signal(stop, signal.default_int_handler)
     try:
         return _run(arguments, console)
     except (ConfigError, LaunchError, UnknownPlugin) as error:
