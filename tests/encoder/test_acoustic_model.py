@@ -52,6 +52,7 @@ def test_model_trains_after_transcribing(model):
     model.transcribe([noise(8000)], "hi")
     encoded = model.encode(torch.randn(1, 8000), torch.tensor([8000]), ["hi"])
     model.head("ctc").loss(*encoded, *model.tokenize(["नम"], ["hi"])).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.head("ctc").parameters())
 
 
 def test_one_recording_needs_no_list(model):

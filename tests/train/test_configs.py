@@ -29,7 +29,11 @@ def test_every_recipe_composes(recipe):
 
 @pytest.mark.parametrize("choice", FILES)
 def test_every_group_file_composes(choice):
-    compose(["stage=joint", choice], CONFIGS)
+    group, _, file = choice.partition("=")
+    (run,) = compose(["stage=joint", choice], CONFIGS)
+    chosen = load_file(CONFIGS / group / f"{file}.yaml")
+    slot = getattr(run, group)
+    assert slot is None or "name" not in chosen or slot.name == chosen.name
 
 
 def test_every_stage_file_is_used_by_a_recipe():
