@@ -26,7 +26,7 @@ def test_the_model_hears_the_audio_and_the_control_does_not(quick_demo):
 
     assert all(mean("wer", head, "control") > 0.8 for head in HEADS)
     for head in ("ctc", "llm"):
-        assert mean("cer", head, "test") < mean("cer", head, "control") - 0.05
+        assert mean("cer", head, "test") < mean("cer", head, "control") - 0.03
 
 
 def test_score_command_gives_the_figures_of_the_summary_again(quick_demo, run, tmp_path):
