@@ -17,7 +17,7 @@ export GOMP_SPINCOUNT := 0
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
-demo: $(VENV)/.installed  ## twelve languages from shards to scores (QUICK=1: three, in about two minutes; LLM=gemma3_270m: the real one)
+demo: $(VENV)/.installed  ## twelve languages from shards to scores (QUICK=1: three, in about three minutes; LLM=gemma3_270m: the real one)
 	$(BIN)/maya-demo recipe=$(if $(LLM),demo_$(LLM),$(RECIPE))
 
 test: $(VENV)/.installed-dev lint  ## lint, types, import rules and the tests

@@ -114,8 +114,9 @@ def test_a_prompt_beyond_the_sliding_window_is_warned_of(make_model, spell, monk
 
     with pytest.warns(
         UserWarning, match="a prompt of 16 positions is longer than the LLM's sliding window of 8"
-    ):
+    ) as warned:
         model.loss(spell(["कखगच"]), ["कखगच"], ["hi"])
+    assert len(warned) == 1
 
 
 def test_one_prompt_builder_serves_training_and_generation(make_model):
