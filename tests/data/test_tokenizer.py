@@ -31,6 +31,12 @@ def test_folding_happens_inside_the_model_and_shares_characters(tmp_path):
     assert _load(tmp_path).encode("ক") == _load(tmp_path).encode("क")
 
 
+def test_the_same_texts_give_the_same_bytes(tmp_path):
+    for name in ("once", "again"):
+        train_tokenizer(TEXTS, tmp_path / name, model_type="char", script="common")
+    assert (tmp_path / "once/asr.model").read_bytes() == (tmp_path / "again/asr.model").read_bytes()
+
+
 def test_yaml_says_what_the_model_is(tmp_path):
     report = train_tokenizer(TEXTS, tmp_path, model_type="char", script="common")
     digest = hashlib.sha256((tmp_path / "asr.model").read_bytes()).hexdigest()

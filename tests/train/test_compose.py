@@ -228,7 +228,15 @@ def test_the_digest_is_that_of_the_training_however_it_is_spread_or_fed(tmp_path
     more = ("data.num_workers=1", "cache_gib=9", "data.valid_index=null")
     assert digest(run(*chosen, "run_dir=here", "devices=2", "grad_accum=1", *more)) == first
     assert digest(run(*chosen, "run_dir=here", "devices=2", "grad_accum=2")) != first
-    assert digest(run(*chosen, "run_dir=there", "devices=2", "grad_accum=1")) != first
+    assert digest(run(*chosen, "run_dir=here", "devices=2", "grad_accum=1", "data.index=there")) != first
+
+
+def test_a_run_whose_folder_was_moved_is_the_same_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here" / "llm" / "model").mkdir(parents=True)
+    first = digest(run("recipe=demo", "stage=joint", "run_dir=here"))
+    (tmp_path / "here").rename("there")
+    assert digest(run("recipe=demo", "stage=joint", "run_dir=there")) == first
 
 
 def test_what_one_stage_of_the_command_reads_may_be_set_for_all():

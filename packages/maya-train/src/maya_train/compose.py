@@ -29,6 +29,7 @@ from maya_train.registry import lookup
 from maya_train.schema import SECTIONS, SLOTS, UNUSED, RunConfig
 
 PLACE_KEYS = (
+    "run_dir",
     "out_dir",
     "devices",
     "num_nodes",
@@ -46,7 +47,7 @@ PLACE_KEYS = (
 )
 """What says where and how watched a run is, not what it learns."""
 
-PATH_KEYS = ("run_dir", "init_from", "tokenizer", "data.index")
+PATH_KEYS = ("init_from", "tokenizer", "data.index")
 
 
 def find_configs(start: Path | None = None) -> Path:
@@ -113,16 +114,23 @@ def learnt(cfg: RunConfig) -> dict[str, Any]:
     """All that decides what is learnt, by dotted keys."""
     content = _flat(asdict(cfg))
     for key in PATH_KEYS:
-        if content[key] is not None:
-            content[key] = str(Path(content[key]).resolve())
+        content[key] = _place(content[key], cfg.run_dir)
     if (llm := content.get("llm.path")) is not None and Path(llm).is_dir():  # else a hub id
-        content["llm.path"] = str(Path(llm).resolve())
+        content["llm.path"] = _place(llm, cfg.run_dir)
     content["devices * num_nodes * grad_accum"] = (cfg.devices or 1) * (cfg.num_nodes or 1) * cfg.grad_accum
     return {
         key: value
         for key, value in content.items()
         if key not in PLACE_KEYS and not key.startswith("reader.")
     }
+
+
+def _place(path: str | None, run_dir: str) -> str | None:
+    """Where `path` is, seen from the run's folder if it lies inside: so a moved run stays the same run."""
+    if path is None:
+        return None
+    place, home = Path(path).resolve(), Path(run_dir).resolve()
+    return str(place.relative_to(home) if place.is_relative_to(home) else place)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
