@@ -42,3 +42,8 @@ def test_a_bad_line_is_named_by_file_and_number(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(HypothesisError, match=message):
         read_hypotheses(path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(HypothesisError, match=r"nofile: no such file; JSON lines"):
+        read_hypotheses(tmp_path / "nofile")

@@ -85,6 +85,14 @@ def test_frozen_weights_and_their_buffers_are_left_out() -> None:
     assert "live.running_mean" in names
 
 
+def test_a_frozen_tied_weight_is_left_out_under_both_of_its_names() -> None:
+    module = nn.ModuleDict({"embed": nn.Embedding(3, 2), "lm_head": nn.Linear(2, 3, bias=False)})
+    module["lm_head"].weight = module["embed"].weight
+    module.requires_grad_(False)
+
+    assert checkpoint.changing_state(module) == {}
+
+
 def test_state_of_another_model_names_the_tensor() -> None:
     with pytest.raises(
         checkpoint.BrokenCheckpoint, match=r"step-2 .*weight has shape \(3, 2\), the model wants \(4, 2\)"

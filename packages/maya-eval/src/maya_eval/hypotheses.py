@@ -72,6 +72,8 @@ def read_hypotheses(path: str | os.PathLike[str], default_lang: str | None = Non
 
 
 def _numbered(path: Path, default_lang: str | None) -> Iterator[tuple[int, Hypothesis]]:
+    if not path.is_file():
+        raise HypothesisError(f"{path}: no such file; JSON lines made by `maya-eval run` were expected")
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if line.strip():

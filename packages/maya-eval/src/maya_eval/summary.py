@@ -81,6 +81,8 @@ def parse_summary(data: Mapping[str, Any]) -> Summary:
 
 def read_summary(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Returns the parsed file; what cannot be read is named."""
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: no such file; the summary.json of a run was expected")
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

@@ -28,7 +28,9 @@ class BrokenCheckpoint(ValueError):
 
 def changing_state(module: nn.Module) -> dict[str, Tensor]:
     """The part of a state dict that training changes: nothing frozen, no buffers beside frozen weights."""
-    frozen = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
+    # A tied weight is in the state dict under each of its names.
+    named = module.named_parameters(remove_duplicate=False)
+    frozen = {name for name, parameter in named if not parameter.requires_grad}
     for prefix, child in module.named_modules():
         parameters = list(child.parameters())
         if parameters and not any(parameter.requires_grad for parameter in parameters):

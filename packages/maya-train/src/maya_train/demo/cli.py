@@ -28,10 +28,6 @@ USAGE = """usage: maya-demo [recipe=demo|demo_quick|...] [seed=N] [key=value ...
 
   Makes speech, indexes it, trains the recipe's stages, transcribes held-out sentences and scores them.
   Everything lies under runs/<recipe>; run again, it goes on where it was."""
-FREE_GIB = 1.0
-"""A whole demo writes well under this."""
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the demo; what goes wrong is one sentence on stderr, and the exit status is not 0."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -63,7 +59,7 @@ def _run(arguments: list[str], console: Console) -> int:
     first = runs[0]
     demo = load_demo_config(configs or find_configs(), first.recipe)
     run_dir = Path(first.run_dir)
-    _check_space(run_dir)
+    _check_space(run_dir, demo.disk_gib)
     training = [*overrides, *_processes(overrides, first.data.sync_width)]
     training += [] if configs is None else ["--configs", str(configs)]
     with only_writer(run_dir):
@@ -82,12 +78,12 @@ def _processes(overrides: Sequence[str], wanted: int) -> list[str]:
     return [f"devices={devices}", f"grad_accum={wanted // devices}"]
 
 
-def _check_space(run_dir: Path) -> None:
+def _check_space(run_dir: Path, wanted: float) -> None:
     run_dir.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(run_dir).free / 2**30
-    if free < FREE_GIB:
+    if free < wanted:
         raise OSError(
-            f"{run_dir} has {free:.2f} GiB free, the demo needs {FREE_GIB:g}; free some space and go on"
+            f"{run_dir} has {free:.2f} GiB free, the demo needs {wanted:g}; free some space and go on"
         )
 
 

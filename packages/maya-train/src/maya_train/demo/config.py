@@ -27,6 +27,8 @@ class DemoConfig:
     """Kind of SentencePiece model."""
     script: str = "common"
     """native, or common: the parallel Indic blocks folded onto one."""
+    disk_gib: float = 1.0
+    """Free space that must be there before anything starts."""
     minutes: dict[str, float] = field(default_factory=dict)
     """Expected minutes of each step on two idle cores, shown before it starts."""
 

@@ -7,8 +7,12 @@ from maya_train.demo.config import DemoConfig
 from maya_train.demo.steps import Step
 
 SETS = ("train", "valid", "test")
-DECODERS = {"ctc": "ctc", "rnnt": "rnnt", "llm": "greedy"}
-"""Head -> what `maya-transcribe --decode` calls it."""
+TRANSCRIBERS = {
+    "ctc": ("maya-acoustic", "head=ctc"),
+    "rnnt": ("maya-acoustic", "head=rnnt"),
+    "llm": ("maya-llm", "decode=greedy"),
+}
+"""Head -> the plugin that writes its text and the plugin's setting; the first two never import transformers."""
 
 
 def pipeline(
@@ -29,7 +33,7 @@ def pipeline(
         _stats(run_dir, demo),
         _tokenizer(run_dir, demo),
         _train(run_dir, demo, overrides, last_stage),
-        *(_transcribe(run_dir, demo, head, last_stage) for head in DECODERS),
+        *(_transcribe(run_dir, demo, head, last_stage) for head in TRANSCRIBERS),
     ]
 
 
@@ -96,13 +100,14 @@ def _train(run_dir: Path, demo: DemoConfig, overrides: Sequence[str], last_stage
 
 def _transcribe(run_dir: Path, demo: DemoConfig, head: str, last_stage: str) -> Step:
     out = run_dir / "hyps" / f"{head}.jsonl"
+    transcriber, setting = TRANSCRIBERS[head]
     return Step(
         name=f"transcribe-{head}",
         title=f"transcripts of the test speech, head {head}",
         command=(
             *("maya-eval", "run", "--model", str(run_dir / last_stage / "model")),
             *("--index", str(run_dir / "index" / "test"), "--out", str(out)),
-            *("--transcriber", "maya-llm", "--set", f"decode={DECODERS[head]}", "--batch-size", "60"),
+            *("--transcriber", transcriber, "--set", setting, "--batch-size", "60"),
         ),
         outputs=(out,),
         minutes=demo.minutes.get("transcribe"),

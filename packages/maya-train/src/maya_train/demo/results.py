@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from maya_train.demo.pipeline import DECODERS
+from maya_train.demo.pipeline import TRANSCRIBERS
 from maya_train.demo.steps import Ledger
 
 STATEMENT = (
@@ -37,7 +37,7 @@ def write_results(run_dir: Path, stages: Sequence[str], ledger: Ledger, console:
     from maya_eval.hypotheses import read_hypotheses
     from maya_eval.tables import summary_table
 
-    hyps = {head: read_hypotheses(run_dir / "hyps" / f"{head}.jsonl") for head in DECODERS}
+    hyps = {head: read_hypotheses(run_dir / "hyps" / f"{head}.jsonl") for head in TRANSCRIBERS}
     _finished_model(run_dir / stages[-1] / "model", run_dir / "model")
     ids = _write_samples(run_dir / "index" / "test", run_dir / "samples")
     started = time.monotonic()
