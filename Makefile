@@ -12,7 +12,7 @@ RECIPE := $(if $(filter 1,$(QUICK)),demo_quick,demo)
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 
-.PHONY: help demo test test-all lint wheels bench clean
+.PHONY: help demo test test-all lint wheels bench bench-gpu clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -36,7 +36,10 @@ wheels: $(VENV)/.installed-dev  ## the five wheels, in dist/
 	@for package in packages/*; do $(BIN)/python -m build --wheel --no-isolation --outdir dist $$package || exit 1; done
 
 bench: $(VENV)/.installed-dev  ## speed against the named peers, on this machine
-	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out benchmarks/gpu_%,$(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
+
+bench-gpu: $(VENV)/.installed-dev  ## the same for what needs a CUDA device
+	@for script in benchmarks/gpu_*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:  ## remove the environment and what was built; runs/ stays
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

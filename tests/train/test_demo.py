@@ -198,7 +198,8 @@ def interruptible():
 
 def test_a_second_interrupt_kills_the_command(interruptible):
     with start_child("signal.signal(2, signal.SIG_IGN)") as process:
-        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        here = threading.get_ident()
+        threading.Timer(0.3, lambda: signal.pthread_kill(here, signal.SIGINT)).start()
         runner._interrupt(process)
     assert process.returncode == -signal.SIGKILL
 
