@@ -122,7 +122,8 @@ def keep_outputs(
             " they are computed anew for every batch"
         )
         return None
-    parts = [acoustic.encoder, *([acoustic.heads["ctc"]] if with_ctc else [])]
+    prompt = [] if acoustic.prompt is None else [acoustic.prompt]
+    parts = [acoustic.encoder, *prompt, *([acoustic.heads["ctc"]] if with_ctc else [])]
     selection = (cfg.data.min_duration, cfg.data.max_duration, cfg.data.langs)
     masks = None if cfg.specaugment is None else (asdict(cfg.specaugment), cfg.seed)
     inputs = (data.index.fingerprint, selection, asdict(cfg.frontend), masks, cfg.langs)
@@ -133,8 +134,8 @@ def keep_outputs(
         features, feature_lens = acoustic.frontend(batch.waveforms, batch.waveform_lens)
         if acoustic.specaugment is not None:
             features = acoustic.specaugment(features, feature_lens, _generator(features, cfg.seed, batch.ids))
-        out, lens = acoustic.encoder(features, feature_lens, acoustic.lang_ids(batch.langs))
-        return out, lens, acoustic.head("ctc").log_probs(out) if with_ctc else None
+        out, lens = acoustic.encode_features(features, feature_lens, batch.langs)
+        return out, lens, acoustic.head("ctc")(out) if with_ctc else None
 
     folder = Path(cfg.run_dir) / "encoder_outputs" / key
     return fill(fabric, folder, cache_batches(cfg, data), encode, say)

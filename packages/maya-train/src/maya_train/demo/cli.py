@@ -28,6 +28,8 @@ USAGE = """usage: maya-demo [recipe=demo|demo_quick|...] [seed=N] [key=value ...
 
   Makes speech, indexes it, trains the recipe's stages, transcribes held-out sentences and scores them.
   Everything lies under runs/<recipe>; run again, it goes on where it was."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the demo; what goes wrong is one sentence on stderr, and the exit status is not 0."""
     arguments = list(sys.argv[1:] if argv is None else argv)

@@ -12,7 +12,7 @@ TRANSCRIBERS = {
     "rnnt": ("maya-acoustic", "head=rnnt"),
     "llm": ("maya-llm", "decode=greedy"),
 }
-"""Head -> the plugin that writes its text and the plugin's setting; the first two never import transformers."""
+"""Head -> plugin that writes its text, and the setting of it. The first two never import transformers."""
 
 
 def pipeline(
