@@ -4,12 +4,15 @@ import pytest
 import torch
 
 from maya_encoder.attention import (
+    FullAttention,
     RelPositionAttention,
+    hidden_pairs,
     relative_positions,
-    score_mask,
     shift_to_pairs,
 )
-from maya_encoder.lengths import valid_mask
+from maya_encoder.layout import lay_out
+
+CPU = torch.device("cpu")
 
 
 def make_attention(**settings):
@@ -20,14 +23,26 @@ def make_attention(**settings):
     return attention
 
 
-def attention_by_hand(attention, x):
+def attend(attention, x, lens=None, hidden=None):
+    """Frames (B, T, D) to frames, zero behind each utterance."""
+    layout = lay_out(torch.full((len(x),), x.shape[1]) if lens is None else torch.tensor(lens), x.shape[1])
+    if layout.valid is not None:
+        padding = ~layout.valid[:, None, None]
+        hidden = padding if hidden is None else hidden | padding
+    positions = relative_positions(x.shape[1] - 1, -x.shape[1], 8, CPU).to(x.dtype)
+    return layout.frames(attention(layout.rows(x), layout, FullAttention(positions, hidden)))
+
+
+def attention_by_hand(attention, x, sees=lambda i, j: True):
     """One utterance (T, D), pair of frames by pair of frames."""
     frames, heads = len(x), []
     q, k, v = (attention.get_submodule(f"linear_{name}")(x).view(frames, 2, 4) for name in "qkv")
     for head in range(2):
-        scores = torch.zeros(frames, frames)
+        scores = torch.full((frames, frames), -math.inf)
         for i in range(frames):
             for j in range(frames):
+                if not sees(i, j):
+                    continue
                 angles = (i - j) * 10000.0 ** (-torch.arange(0, 8, 2) / 8)
                 position = torch.stack([angles.sin(), angles.cos()], -1).flatten()
                 p = attention.linear_pos(position).view(2, 4)[head]
@@ -39,11 +54,31 @@ def attention_by_hand(attention, x):
 
 @pytest.mark.parametrize("num_frames", [1, 2, 5])
 def test_attention_equals_the_formula(num_frames):
-    attention = make_attention()
-    x = torch.randn(2, num_frames, 8)
-    out = attention(x, relative_positions(num_frames, 8, x.device))
-    for row, expected in zip(out, x, strict=True):
+    attention, x = make_attention(), torch.randn(2, num_frames, 8)
+    for row, expected in zip(attend(attention, x), x, strict=True):
         torch.testing.assert_close(row, attention_by_hand(attention, expected))
+
+
+@pytest.mark.parametrize(
+    ("context", "style", "sees"),
+    [
+        ((2, 1), "regular", lambda i, j: -1 <= i - j <= 2),
+        ((-1, 0), "regular", lambda i, j: j <= i),
+        ((1, -1), "regular", lambda i, j: j >= i - 1),
+        ((4, 1), "chunked_limited", lambda i, j: 0 <= i // 2 - j // 2 <= 2),
+        ((-1, 2), "chunked_limited", lambda i, j: j // 3 <= i // 3),
+        ((1, -1), "chunked_limited", lambda i, j: j >= i - 1),
+    ],
+)
+def test_a_limited_context_is_what_a_frame_sees(context, style, sees):
+    attention, x = make_attention(), torch.randn(1, 9, 8)
+    out = attend(attention, x, hidden=hidden_pairs(9, context, style, CPU))
+    torch.testing.assert_close(out[0], attention_by_hand(attention, x[0], sees))
+
+
+@pytest.mark.parametrize("style", ["regular", "chunked_limited"])
+def test_no_limits_hide_nothing(style):
+    assert hidden_pairs(5, (-1, -1), style, CPU) is None
 
 
 def test_shift_brings_each_distance_to_its_pair():
@@ -58,25 +93,43 @@ def test_shift_is_a_view():
     assert shift_to_pairs(scores).untyped_storage().data_ptr() == scores.untyped_storage().data_ptr()
 
 
-def test_masked_keys_have_no_influence():
-    attention = make_attention()
-    x, lens = torch.randn(2, 6, 8), torch.tensor([6, 4])
-    out = attention(x, relative_positions(6, 8, x.device), score_mask(valid_mask(lens, 6)))
-    alone = attention(x[1:, :4], relative_positions(4, 8, x.device))
-    torch.testing.assert_close(out[1, :4], alone[0])
+@pytest.mark.parametrize("lens", [[26, 25], [26, 7]], ids=["masked", "left out"])
+@pytest.mark.parametrize("context", [(-1, -1), (3, 2)])
+def test_padding_has_no_influence(lens, context):
+    attention, x = make_attention(), torch.randn(2, 26, 8)
+    x[1, lens[1] :] = 100.0
+    hidden = hidden_pairs(26, context, "regular", CPU)
+    out = attend(attention, x, lens, hidden)
+    short = None if hidden is None else hidden[: lens[1], : lens[1]]
+    torch.testing.assert_close(out[1, : lens[1]], attend(attention, x[1:, : lens[1]], hidden=short)[0])
 
 
-def test_an_utterance_without_frames_stays_finite():
-    attention = make_attention()
-    mask = score_mask(valid_mask(torch.tensor([0]), 3))
-    assert (
-        attention(torch.randn(1, 3, 8), relative_positions(3, 8, torch.device("cpu")), mask).isfinite().all()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_rows_that_see_nothing_stay_finite(dtype):
+    attention, x = make_attention().to(dtype), torch.randn(2, 3, 8, dtype=dtype)
+    hidden = torch.ones(3, 3, dtype=torch.bool)
+    out = attend(attention, x.requires_grad_(), hidden=hidden)
+    out.sum().backward()
+    assert out.isfinite().all()
+    assert x.grad.isfinite().all()
+
+
+def test_autocast_is_not_undone_by_the_position_biases(monkeypatch):
+    attention, seen = make_attention(), []
+    attend_heads = FullAttention.attend
+    monkeypatch.setattr(
+        FullAttention,
+        "attend",
+        lambda self, heads, *rest: seen.extend(heads) or attend_heads(self, heads, *rest),
     )
+    with torch.autocast("cpu", torch.bfloat16):
+        attend(attention, torch.randn(2, 3, 8))
+    assert {part.dtype for part in seen} == {torch.bfloat16}
 
 
 def test_positions_and_their_biases_learn():
     attention = make_attention()
-    attention(torch.randn(2, 5, 8), relative_positions(5, 8, torch.device("cpu"))).sum().backward()
+    attend(attention, torch.randn(2, 5, 8)).sum().backward()
     for name, parameter in attention.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
@@ -84,11 +137,11 @@ def test_positions_and_their_biases_learn():
     assert attention.pos_bias_v.grad.abs().max() > 0
 
 
-def test_gradient_is_exact():
+@pytest.mark.parametrize("lens", [None, [3, 1]])
+def test_gradient_is_exact(lens):
     attention = make_attention().double()
-    positions = relative_positions(3, 8, torch.device("cpu")).double()
-    x = torch.randn(1, 3, 8, dtype=torch.double, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: attention(x, positions), x)
+    x = torch.randn(2, 3, 8, dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: attend(attention, x, lens), x)
 
 
 def test_head_count_must_divide_the_width():

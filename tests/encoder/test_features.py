@@ -107,6 +107,61 @@ def test_window_must_fit_the_transform():
         LogMel(sampling_rate=48000)
 
 
+@pytest.mark.parametrize("num_mels", [80, 128])
+def test_published_numbers_of_mels_have_no_empty_filter(num_mels):
+    assert (mel_filters(num_mels, 16000).sum(0) > 0).all()
+
+
+def test_all_features_are_normalised_together():
+    features, lens = LogMel(20, normalize="all_features").eval()(*make_audio(4000, 2411))
+    for row, length in zip(features, lens.tolist(), strict=True):
+        assert row[:length].mean().item() == pytest.approx(0, abs=1e-5)
+        assert row[:length].std().item() == pytest.approx(1, abs=1e-4)
+        assert not row[length:].any()
+
+
+def test_features_can_stay_logarithms():
+    waveforms, lens = make_audio(4000, 2411)
+    logs, _ = LogMel(20, normalize="none").eval()(waveforms, lens)
+    features, feature_lens = LogMel(20).eval()(waveforms, lens)
+    row, length = logs[1], feature_lens[1]
+    expected = (row[:length] - row[:length].mean(0)) / (row[:length].std(0) + 1e-5)
+    torch.testing.assert_close(features[1, :length], expected)
+    assert not row[length:].any()
+
+
+@pytest.mark.parametrize("normalize", ["per_feature", "all_features", "none"])
+@pytest.mark.parametrize("frontend", ["modern", "legacy"])
+def test_a_single_frame_stays_finite(normalize, frontend):
+    features, lens = LogMel(20, frontend=frontend, normalize=normalize).eval()(*make_audio(160))
+    assert features.isfinite().all()
+    assert lens.item() == (2 if frontend == "legacy" else 1)
+
+
+@pytest.mark.parametrize("num_samples", [2560, 2700])
+def test_frames_can_be_padded_to_a_multiple(num_samples):
+    waveforms, lens = make_audio(num_samples)
+    features, feature_lens = LogMel(20, frontend="legacy").eval()(waveforms, lens)
+    padded, padded_lens = LogMel(20, frontend="legacy", pad_to=16).eval()(waveforms, lens)
+    assert padded.shape == (1, 32, 20)
+    assert torch.equal(padded[:, : features.shape[1]], features)
+    assert torch.equal(padded_lens, feature_lens)
+    assert not padded[:, features.shape[1] :].any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"normalize": "all"}, "`normalize` must be per_feature, all_features, none, got 'all'"),
+        ({"pad_to": -1}, "`pad_to` must be 0 or more, got -1"),
+        ({"num_mels": 0}, "`num_mels` must be 1 or more, got 0"),
+    ],
+)
+def test_impossible_settings_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        LogMel(**settings)
+
+
 def test_unknown_frontend_is_named():
     with pytest.raises(ValueError, match="`frontend` must be modern or legacy, got 'old'"):
         LogMel(frontend="old")

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from maya_encoder.attention import RelPositionAttention
+from maya_encoder.attention import RelPositionAttention, Scope
 from maya_encoder.dropout import Dropout
+from maya_encoder.layout import Layout
 
 ConvNorm = Literal["batch_norm", "layer_norm"]
 
@@ -22,16 +23,16 @@ class FeedForward(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, D) to (B, T, D)."""
-        out: Tensor = self.linear2(self.dropout(F.silu(self.linear1(x))))
+        """Rows (N, D) to rows."""
+        out: Tensor = self.linear2(self.dropout(_silu(self.linear1(x))))
         return out
 
 
 class Convolution(nn.Module):
     """Gated pointwise, depthwise over time, norm, SiLU, pointwise.
 
-    Frames stay (B, T, D) throughout: a pointwise convolution is a linear layer and batch norm takes (B T, D).
-    The norm is called `batch_norm` in checkpoints, whichever it is.
+    The norm is called `batch_norm` in checkpoints, whichever it is. Batch norm learns from real frames alone,
+    so that training does not depend on padding; NeMo counts padding in.
     """
 
     def __init__(
@@ -47,14 +48,18 @@ class Convolution(nn.Module):
         self.batch_norm = nn.BatchNorm1d(hidden_size) if norm == "batch_norm" else nn.LayerNorm(hidden_size)
         self.pointwise_conv2 = nn.Conv1d(hidden_size, hidden_size, 1, bias=use_bias)
 
-    def forward(self, x: Tensor, valid_mask: Tensor | None = None) -> Tensor:
-        """(B, T, D) to (B, T, D); padding is cleared before the depthwise convolution can spread it."""
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Rows (N, D) to rows; padding is cleared before the depthwise convolution can spread it."""
         x = F.glu(_pointwise(self.pointwise_conv1, x), dim=-1)
-        if valid_mask is not None:
-            x = x * valid_mask[..., None].to(x.dtype)
-        x = _depthwise(self.depthwise_conv, x)
-        x = self.batch_norm(x.flatten(0, 1)).view_as(x)
-        return _pointwise(self.pointwise_conv2, F.silu(x))
+        x = layout.join([_depthwise(self.depthwise_conv, layout.cleared(b)) for b in layout.blocks(x)])
+        return _pointwise(self.pointwise_conv2, _silu(self._normalized(x, layout.valid)))
+
+    def _normalized(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        norm = self.batch_norm
+        if valid is None or not self.training or isinstance(norm, nn.LayerNorm):
+            out: Tensor = norm(x)
+            return out
+        return batch_norm_of_valid(norm, x, valid.flatten())
 
 
 class ConformerBlock(nn.Module):
@@ -80,26 +85,54 @@ class ConformerBlock(nn.Module):
         self.norm_out = nn.LayerNorm(hidden_size)
         self.dropout = Dropout(dropout)
 
-    def forward(
-        self, x: Tensor, positions: Tensor, mask: Tensor | None = None, valid_mask: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, layout: Layout, scope: Scope) -> Tensor:
         """Transform frames.
 
         Args:
-            x: frames, (B, T, D).
-            positions: from `relative_positions`, (2 T, D).
-            mask: from `score_mask`.
-            valid_mask: True on real frames, (B, T); None where all are.
+            x: rows of frames, (N, D).
+            layout: whose the rows are.
+            scope: which frames look at which.
 
         Returns:
-            Frames, (B, T, D).
+            Rows, (N, D).
         """
         x = torch.add(x, self.dropout(self.feed_forward1(self.norm_feed_forward1(x))), alpha=0.5)
-        x = x + self.dropout(self.self_attn(self.norm_self_att(x), positions, mask))
-        x = x + self.dropout(self.conv(self.norm_conv(x), valid_mask))
+        x = x + self.dropout(self.self_attn(self.norm_self_att(x), layout, scope))
+        x = x + self.dropout(self.conv(self.norm_conv(x), layout))
         x = torch.add(x, self.dropout(self.feed_forward2(self.norm_feed_forward2(x))), alpha=0.5)
         out: Tensor = self.norm_out(x)
         return out
+
+
+def batch_norm_of_valid(norm: nn.Module, x: Tensor, valid: Tensor) -> Tensor:
+    """Batch norm in training, with the statistics of those rows of (N, D) where `valid` (N,) is true.
+
+    Rows are weighted, not picked: an accelerator need not wait for their number. Norms of other classes,
+    which share statistics between processes, do get them picked.
+    """
+    if not isinstance(norm, nn.BatchNorm1d):
+        return torch.zeros_like(x).index_put((valid,), norm(x[valid]).to(x.dtype))
+    weight = valid[:, None].float()  # (N, 1)
+    count = weight.sum().clamp(min=1)
+    mean = (x * weight).sum(0) / count  # (D,)
+    centred = x - mean
+    var = (centred.square() * weight).sum(0) / count
+    _remember(norm, mean.detach(), var.detach() * count / (count - 1).clamp(min=1))
+    return (centred * (torch.rsqrt(var + norm.eps) * norm.weight) + norm.bias).to(x.dtype)
+
+
+def _remember(norm: nn.BatchNorm1d, mean: Tensor, var: Tensor) -> None:
+    if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
+        return
+    norm.num_batches_tracked.add_(1)
+    momentum = 1 / norm.num_batches_tracked if norm.momentum is None else norm.momentum
+    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), momentum)
+    norm.running_var.lerp_(var.to(norm.running_var.dtype), momentum)
+
+
+def _silu(x: Tensor) -> Tensor:
+    # Nobody else has `x`; without a backward pass it can be written over.
+    return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
 def _pointwise(conv: nn.Conv1d, x: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
 """Log-mel features on the device of the audio, with the numerics of NeMo's two front ends.
 
-Pre-emphasis, STFT, Slaney mel filters, logarithm, then every mel bin normalised over the utterance.
+Pre-emphasis, STFT, Slaney mel filters, logarithm, then the utterance normalised, as a rule bin by bin.
 """
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ LOG_GUARD = 2.0**-24
 STD_GUARD = 1e-5
 
 Frontend = Literal["modern", "legacy"]
+Normalize = Literal["per_feature", "all_features", "none"]
 
 
 class LogMel(nn.Module):
@@ -28,6 +29,16 @@ class LogMel(nn.Module):
     counts `samples // hop` frames, so that a batch gives every utterance the features it has alone. `legacy`
     is what checkpoints from before June 2025 were trained with: reflection at the ends of the batch, nothing
     cleared, one frame more.
+
+    Args:
+        num_mels: mel bins, 80 and 128 in published models.
+        frontend: `modern` or `legacy`.
+        dither: deviation of the noise that training adds to samples in [-1, 1].
+        sampling_rate: samples a second.
+        normalize: bring each bin of an utterance (`per_feature`), or all together (`all_features`), to mean 0
+            and deviation 1, or leave the logarithms (`none`).
+        pad_to: frames of the batch are made a multiple of this with zeros; 0 adds none. Only models without
+            masks in their subsampling notice; NeMo's `transcribe` turns it off.
     """
 
     def __init__(
@@ -36,12 +47,18 @@ class LogMel(nn.Module):
         frontend: Frontend = "modern",
         dither: float = 1e-5,
         sampling_rate: int = 16000,
+        normalize: Normalize = "per_feature",
+        pad_to: int = 0,
     ) -> None:
         super().__init__()
-        if frontend not in ("modern", "legacy"):
+        if frontend not in get_args(Frontend):
             raise ValueError(f"`frontend` must be modern or legacy, got {frontend!r}")
+        if normalize not in get_args(Normalize):
+            raise ValueError(f"`normalize` must be {', '.join(get_args(Normalize))}, got {normalize!r}")
         if num_mels < 1:
             raise ValueError(f"`num_mels` must be 1 or more, got {num_mels}")
+        if pad_to < 0:
+            raise ValueError(f"`pad_to` must be 0 or more, got {pad_to}")
         if not 100 <= sampling_rate <= MAX_SAMPLING_RATE:
             wanted = f"between 100 and {MAX_SAMPLING_RATE}"
             raise ValueError(f"`sampling_rate` must be {wanted}, got {sampling_rate}")
@@ -49,6 +66,8 @@ class LogMel(nn.Module):
         self.frontend = frontend
         self.dither = dither
         self.sampling_rate = sampling_rate
+        self.normalize = normalize
+        self.pad_to = pad_to
         self.hop = sampling_rate // 100
         self.window: Tensor
         self.filters: Tensor
@@ -75,7 +94,9 @@ class LogMel(nn.Module):
             audio = self._emphasised(_as_float(waveforms), waveform_lens)
             log_mel = self._log_mel(audio)  # (B, T, F)
             lens = self.feature_lens(waveform_lens)
-            return normalize_bins(log_mel, lens), lens
+            features = normalized(log_mel, lens, self.normalize)
+        missing = -features.shape[1] % self.pad_to if self.pad_to else 0
+        return F.pad(features, (0, 0, 0, missing)), lens
 
     def _emphasised(self, audio: Tensor, lens: Tensor) -> Tensor:
         if self.training and self.dither > 0:
@@ -103,13 +124,19 @@ class LogMel(nn.Module):
         return (power.transpose(1, 2) @ self.filters + LOG_GUARD).log()  # (B, T, F)
 
 
-def normalize_bins(features: Tensor, lens: Tensor) -> Tensor:
-    """Each mel bin to mean 0 and deviation 1 over the valid frames of its utterance; zeros behind them."""
-    valid = valid_mask(lens, features.shape[1])[..., None]  # (B, T, 1)
-    frames = lens.to(features.dtype)[:, None, None]
-    mean = features.masked_fill(~valid, 0.0).sum(1, keepdim=True) / frames.clamp(min=1)  # (B, 1, F)
-    centred = (features - mean).masked_fill(~valid, 0.0)
-    std = (centred.square().sum(1, keepdim=True) / (frames - 1).clamp(min=1)).sqrt()
+def normalized(features: Tensor, lens: Tensor, kind: Normalize) -> Tensor:
+    """Mean 0 and deviation 1 over the valid frames of an utterance (B, T, F); zeros behind them.
+
+    The deviation is that of a sample (n - 1), and 0 for a single value, to which `STD_GUARD` is added.
+    """
+    padding = ~valid_mask(lens, features.shape[1])[..., None]  # (B, T, 1)
+    if kind == "none":
+        return features.masked_fill(padding, 0.0)
+    over, size = ((1,), 1) if kind == "per_feature" else ((1, 2), features.shape[2])
+    count = lens.to(features.dtype)[:, None, None] * size
+    mean = features.masked_fill(padding, 0.0).sum(over, keepdim=True) / count.clamp(min=1)  # (B, 1, F or 1)
+    centred = (features - mean).masked_fill(padding, 0.0)
+    std = (centred.square().sum(over, keepdim=True) / (count - 1).clamp(min=1)).sqrt()
     return centred / (std + STD_GUARD)
 
 

@@ -15,13 +15,3 @@ def valid_mask(lens: Tensor, num_frames: int) -> Tensor:
         Booleans of shape (B, T).
     """
     return torch.arange(num_frames, device=lens.device) < lens[:, None]  # (B, T)
-
-
-def padding_mask(lens: Tensor, num_frames: int) -> Tensor | None:
-    """`valid_mask`, or None where nothing is padded and masking would be wasted work.
-
-    Only lengths on the CPU are looked at: on an accelerator the question itself costs a synchronisation.
-    """
-    if lens.device.type == "cpu" and bool((lens >= num_frames).all()):
-        return None
-    return valid_mask(lens, num_frames)
