@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from maya_encoder.heads.ctc import CTCConfig, collapse
+from maya_encoder.heads.ctc import CTCConfig
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_padding_changes_nothing(head):
     encoder_out, tokens = torch.randn(1, 5, 3), torch.tensor([[0, 2]])
     alone = head.loss(encoder_out, torch.tensor([5]), tokens, torch.tensor([2]))
     padded = torch.cat([encoder_out, torch.full((1, 3, 3), 9.0)], dim=1)
-    longer = torch.tensor([[0, 2, 1]])
+    longer = torch.tensor([[0, 2, -100]])
     torch.testing.assert_close(head.loss(padded, torch.tensor([5]), longer, torch.tensor([2])), alone)
     assert head.decode(padded, torch.tensor([5])) == head.decode(encoder_out, torch.tensor([5]))
 
@@ -50,9 +50,44 @@ def test_utterance_without_text_has_a_loss_of_blanks(head):
     assert head.infeasible(torch.tensor([3]), tokens, torch.tensor([0])).tolist() == [False]
 
 
-def test_collapse_merges_runs_and_drops_blanks():
-    labels = torch.tensor([[1, 1, 3, 1, 2, 2], [3, 3, 0, 0, 1, 1]])
-    assert collapse(labels, torch.tensor([6, 4]), blank_id=3) == [[1, 1, 2], [0]]
+def test_decoding_merges_runs_and_drops_blanks(head):
+    paths = torch.tensor([[1, 1, 3, 1, 2, 2], [3, 3, 0, 0, 1, 1]])
+    with torch.no_grad():
+        head.decoder_layers[0].weight.copy_(torch.cat([torch.eye(3), torch.zeros(1, 3)]).unsqueeze(-1))
+        head.decoder_layers[0].bias.zero_()
+    encoder_out = torch.eye(4)[paths][..., :3] * 9 - 1  # frames of the blank are below zero in every label
+    assert head.decode(encoder_out, torch.tensor([6, 4])) == [[1, 1, 2], [0]]
+
+
+def test_reductions(head):
+    batch = (
+        torch.randn(2, 6, 3),
+        torch.tensor([6, 4]),
+        torch.tensor([[1, 2, 0], [1, 9, -1]]),
+        torch.tensor([3, 1]),
+    )
+    each = head.loss(*batch)
+    torch.testing.assert_close(head.loss(*batch, reduction="sum"), each.sum())
+    torch.testing.assert_close(head.loss(*batch, reduction="mean_batch"), each.mean())
+    torch.testing.assert_close(head.loss(*batch, reduction="mean_volume"), each.sum() / 4)
+    with pytest.raises(
+        ValueError, match="`reduction` must be none, mean_batch, mean_volume or sum, got 'mean'"
+    ):
+        head.loss(*batch, reduction="mean")
+
+
+def test_loss_is_single_precision_under_autocast(head):
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = head.loss(torch.randn(1, 4, 3), torch.tensor([4]), torch.tensor([[1]]), torch.tensor([1]))
+    assert loss.dtype == torch.float32
+
+
+def test_targets_that_do_not_fit_are_named(head):
+    frames = torch.randn(1, 4, 3)
+    with pytest.raises(ValueError, match="`tokens` must be ids from 0 to 2, below the blank, got 3"):
+        head.loss(frames, torch.tensor([4]), torch.tensor([[3]]), torch.tensor([1]))
+    with pytest.raises(ValueError, match="`encoder_out_lens` must be at most 4, the frames there are, got 5"):
+        head.loss(frames, torch.tensor([5]), torch.tensor([[1]]), torch.tensor([1]))
 
 
 def test_language_mask_leaves_its_own_pieces_and_the_blank():

@@ -1,13 +1,17 @@
-"""What turns encoder output into tokens: CTC and the transducer, with their losses and greedy decoding."""
+"""What turns encoder output into tokens: CTC and the transducers, with their losses and greedy decoding."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
+
+Reduction = Literal["none", "mean_batch", "mean_volume", "sum"]
 
 
 class Head(Protocol):
     """What every head offers; V counts the blank, which is the last id."""
+
+    blank_id: int
 
     def loss(
         self,
@@ -16,8 +20,9 @@ class Head(Protocol):
         tokens: Tensor,
         token_lens: Tensor,
         lang_ids: Tensor | None = None,
+        reduction: Reduction = "none",
     ) -> Tensor:
-        """Negative log-likelihood of each utterance's tokens (B,)."""
+        """Negative log-likelihood of the tokens: of each utterance (B,), or reduced."""
 
     def decode(
         self, encoder_out: Tensor, encoder_out_lens: Tensor, lang_ids: Tensor | None = None
@@ -34,6 +39,29 @@ class HeadConfig(Protocol):
         self, in_dim: int, vocab_size: int, lang_vocab: Mapping[str, Sequence[int]] | None = None
     ) -> nn.Module:
         """A module that is a `Head`, for encoder output of width `in_dim` and `vocab_size` ids with blank."""
+
+
+def reduce_loss(nll: Tensor, token_lens: Tensor, reduction: Reduction) -> Tensor:
+    """One number of the losses (B,) of a batch, as `reduction` says.
+
+    Args:
+        nll: loss of each utterance (B,).
+        token_lens: tokens of each utterance (B,).
+        reduction: `none` leaves them; `sum` adds them; `mean_batch` is their mean; `mean_volume` is their sum
+            by the number of tokens.
+
+    Raises:
+        ValueError: for another reduction.
+    """
+    if reduction == "none":
+        return nll
+    if reduction == "sum":
+        return nll.sum()
+    if reduction == "mean_batch":
+        return nll.mean()
+    if reduction == "mean_volume":
+        return nll.sum() / token_lens.sum().clamp(min=1)
+    raise ValueError(f"`reduction` must be none, mean_batch, mean_volume or sum, got {reduction!r}")
 
 
 def check_positive(config: Any, *fields: str) -> None:

@@ -1,6 +1,5 @@
 """Connectionist temporal classification: one linear layer, a label or a blank a frame."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -8,7 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maya_encoder.heads.language import bias_of, vocabulary_bias
+from maya_encoder.decoding.dispatch import decode
+from maya_encoder.heads import Reduction, reduce_loss
+from maya_encoder.heads.language import LangVocab, bias_of, vocabulary_bias
+from maya_encoder.heads.targets import Targets, check_targets
 
 
 @dataclass(kw_only=True)
@@ -18,9 +20,7 @@ class CTCConfig:
     name: str = "ctc"
     """Entry-point name."""
 
-    def build(
-        self, in_dim: int, vocab_size: int, lang_vocab: Mapping[str, Sequence[int]] | None = None
-    ) -> "CTCHead":
+    def build(self, in_dim: int, vocab_size: int, lang_vocab: LangVocab | None = None) -> "CTCHead":
         """The head for encoder output of width `in_dim`."""
         return CTCHead(in_dim, vocab_size, lang_vocab)
 
@@ -30,9 +30,7 @@ class CTCHead(nn.Module):
 
     lang_bias: Tensor | None
 
-    def __init__(
-        self, in_dim: int, vocab_size: int, lang_vocab: Mapping[str, Sequence[int]] | None = None
-    ) -> None:
+    def __init__(self, in_dim: int, vocab_size: int, lang_vocab: LangVocab | None = None) -> None:
         super().__init__()
         self.blank_id = vocab_size - 1
         self.decoder_layers = nn.Sequential(nn.Conv1d(in_dim, vocab_size, kernel_size=1))
@@ -55,18 +53,33 @@ class CTCHead(nn.Module):
         tokens: Tensor,
         token_lens: Tensor,
         lang_ids: Tensor | None = None,
+        reduction: Reduction = "none",
     ) -> Tensor:
-        """Negative log-likelihood (B,); zero where `infeasible`."""
-        log_probs = self.log_probs(encoder_out, lang_ids).transpose(0, 1)  # (T, B, V)
-        return F.ctc_loss(
-            log_probs,
-            tokens,
+        """Negative log-likelihood in single precision, (B,) or reduced; zero where `infeasible`.
+
+        Args:
+            encoder_out: encoder output (B, T, D).
+            encoder_out_lens: valid frames (B,).
+            tokens: target ids (B, U); padding may hold anything.
+            token_lens: tokens of each utterance (B,).
+            lang_ids: place of each utterance's language (B,); without them no id is forbidden.
+            reduction: see `reduce_loss`.
+
+        Raises:
+            ValueError: a token that is no label, or a length beyond its tensor.
+        """
+        targets = Targets(encoder_out_lens, tokens.long(), token_lens)
+        check_targets(targets, encoder_out.size(1), self.blank_id)
+        nll = F.ctc_loss(
+            self.log_probs(encoder_out, lang_ids).transpose(0, 1),  # (T, B, V)
+            targets.cleared().tokens,
             encoder_out_lens,
             token_lens,
             blank=self.blank_id,
             reduction="none",
             zero_infinity=True,
         )
+        return reduce_loss(nll, token_lens, reduction)
 
     def infeasible(self, encoder_out_lens: Tensor, tokens: Tensor, token_lens: Tensor) -> Tensor:
         """Whether an utterance (B,) has too few frames for its tokens: repeats need a blank between them."""
@@ -74,18 +87,9 @@ class CTCHead(nn.Module):
         repeats = (tokens[:, 1:] == tokens[:, :-1]) & (positions < token_lens.unsqueeze(1))
         return token_lens + repeats.sum(dim=1) > encoder_out_lens
 
-    @torch.no_grad()
     def decode(
         self, encoder_out: Tensor, encoder_out_lens: Tensor, lang_ids: Tensor | None = None
     ) -> list[list[int]]:
         """The best label of each frame, runs merged, blanks dropped."""
-        best = self.log_probs(encoder_out, lang_ids).argmax(dim=-1)  # (B, T)
-        return collapse(best, encoder_out_lens, self.blank_id)
-
-
-def collapse(labels: Tensor, lens: Tensor, blank_id: int) -> list[list[int]]:
-    """The tokens that frame labels (B, T) stand for."""
-    frames = torch.arange(labels.size(1), device=labels.device)
-    starts = F.pad(labels[:, 1:] != labels[:, :-1], (1, 0), value=True)  # (B, T)
-    kept = starts & (labels != blank_id) & (frames < lens.unsqueeze(1))
-    return [row[mask].tolist() for row, mask in zip(labels.cpu(), kept.cpu(), strict=True)]
+        found = decode(self, encoder_out, encoder_out_lens, lang_ids)
+        return [one.tokens for one in found]

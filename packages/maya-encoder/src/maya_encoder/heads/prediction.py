@@ -1,7 +1,7 @@
 """Prediction networks of the transducer: what the labels so far say about the next one.
 
-Both take labels (B, U) and give U+1 outputs, the first for the empty history, which is a zero vector as in
-NeMo; and both walk one label at a time from a state whose first dimension is the utterance.
+Both take labels (B, U) and give U+1 outputs, the first for the empty history; and both walk one label at a
+time from a state whose first dimension is the utterance.
 """
 
 import torch
@@ -10,12 +10,17 @@ from torch import Tensor, nn
 
 
 class LSTMPrediction(nn.Module):
-    """Embedding and LSTM; names and forget-gate start as in NeMo's RNNTDecoder."""
+    """Embedding and LSTM; names and forget-gate start as in NeMo's RNNTDecoder.
+
+    The empty history is the blank's embedding: a zero that stays zero in what is trained here or with NeMo, and
+    whatever the checkpoint says in Hugging Face's models.
+    """
 
     def __init__(self, vocab_size: int, hidden_size: int, num_layers: int = 1) -> None:
         super().__init__()
         self.num_layers = num_layers
-        self.embed = nn.Embedding(vocab_size, hidden_size, padding_idx=vocab_size - 1)
+        self.blank_id = vocab_size - 1
+        self.embed = nn.Embedding(vocab_size, hidden_size, padding_idx=self.blank_id)
         self.dec_rnn = nn.ModuleDict(
             {"lstm": nn.LSTM(hidden_size, hidden_size, num_layers, batch_first=True)}
         )
@@ -27,14 +32,14 @@ class LSTMPrediction(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Outputs (B, U+1, P) for labels (B, U)."""
-        states: Tensor = self.dec_rnn["lstm"](F.pad(self.embed(tokens), (0, 0, 1, 0)))[0]
+        states: Tensor = self.dec_rnn["lstm"](self.embed(F.pad(tokens, (1, 0), value=self.blank_id)))[0]
         return states
 
     def start(self, batch: int) -> tuple[Tensor, Tensor]:
         """Output (B, P) and state (B, 2, layers, P) before the first label."""
         weight = self.embed.weight
         state = weight.new_zeros(batch, 2, self.num_layers, weight.size(1))
-        return self._walk(weight.new_zeros(batch, 1, weight.size(1)), state)
+        return self._walk(weight[self.blank_id].expand(batch, 1, -1), state)
 
     def step(self, labels: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Output and state after one more label (B,)."""
