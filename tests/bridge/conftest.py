@@ -33,7 +33,7 @@ class LetterPieces:
 
 
 class KeepHead(nn.Module):
-    def log_probs(self, encoder_out: torch.Tensor) -> torch.Tensor:
+    def forward(self, encoder_out: torch.Tensor) -> torch.Tensor:
         return encoder_out.log_softmax(-1)
 
 

@@ -33,7 +33,7 @@ def test_json_names_the_file_and_who_wrote(decode, speech_llm_folder, tone, caps
 
 
 def test_an_acoustic_folder_serves_its_heads(acoustic_folder, tone, capsys):
-    expected = load_acoustic(acoustic_folder).transcribe([tone], "hi", head="ctc")[0].text
+    expected = load_acoustic(acoustic_folder).transcribe([tone], lang="hi", head="ctc")[0].text
 
     for options in ((), ("--decode", "ctc")):
         status, out, _ = run(capsys, tone, "--model", acoustic_folder, "--lang", "hi", *options)

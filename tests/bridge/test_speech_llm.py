@@ -127,5 +127,5 @@ def test_one_prompt_builder_serves_training_and_generation(make_model):
 
 
 def test_an_unknown_way_of_decoding_is_named(make_model):
-    with pytest.raises(ValueError, match="`decode` must be one of greedy, ctc, rnnt, got beam"):
+    with pytest.raises(ValueError, match="`decode` must be one of greedy, ctc, rnnt, tdt, got beam"):
         make_model().transcribe(["a.wav"], "hi", decode="beam")

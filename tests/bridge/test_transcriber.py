@@ -24,7 +24,7 @@ def test_plugin_may_use_a_head_instead(speech_llm_folder, tone):
 
 
 def test_unknown_ways_of_decoding_are_named():
-    with pytest.raises(ValueError, match="`decode` must be greedy, ctc or rnnt, got beam"):
+    with pytest.raises(ValueError, match="`decode` must be one of greedy, ctc, rnnt, tdt, got beam"):
         find("transcribers", "maya-llm")(decode="beam")
 
 

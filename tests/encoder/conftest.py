@@ -58,19 +58,50 @@ def tokenizer(common_model) -> Tokenizer:
     return Tokenizer([common_model], script="common")
 
 
+def small_encoder(**changes) -> FastConformerConfig:
+    sizes = {"num_layers": 1, "hidden_size": 16, "num_heads": 2, "subsampling_factor": 4}
+    return FastConformerConfig(**{**sizes, "subsampling_channels": 4, **changes})
+
+
+def small_rnnt(**changes) -> RNNTConfig:
+    sizes = {"prediction": "stateless", "prediction_size": 8, "joint_size": 8, "max_symbols": 2}
+    return RNNTConfig(**{**sizes, **changes})
+
+
+def confident(model: AcousticModel) -> AcousticModel:
+    """Make an untrained model write something, different for different audio, and no unknown pieces."""
+    for head in model.heads.values():
+        speak_up(head)
+    return model
+
+
+def speak_up(head: torch.nn.Module) -> None:
+    last = head.joint.joint_net[2] if hasattr(head, "joint") else head.decoder_layers[0]
+    with torch.no_grad():
+        for name, weight in head.named_parameters():
+            if name.endswith("weight") and weight.ndim > 1:
+                weight.mul_(4)
+        last.bias[0] -= 20  # the unknown piece
+        last.bias[head.blank_id] -= 1
+
+
 @pytest.fixture
 def model(tokenizer) -> AcousticModel:
+    """One that needs the language: common script, and a language embedding."""
     torch.manual_seed(0)
-    encoder = FastConformerConfig(
-        num_layers=1,
-        hidden_size=16,
-        num_heads=2,
-        subsampling_factor=4,
-        subsampling_channels=4,
-        lang_embedding="input",
-    )
-    rnnt = RNNTConfig(prediction="stateless", prediction_size=8, joint_size=8, max_symbols=2)
     config = AcousticModelConfig(
-        langs=("hi", "bn", "en"), encoder=encoder, heads={"ctc": CTCConfig(), "rnnt": rnnt}
+        langs=("hi", "bn", "en"),
+        encoder=small_encoder(lang_embedding="input"),
+        heads={"ctc": CTCConfig(), "rnnt": small_rnnt()},
     )
     return AcousticModel(config, tokenizer)
+
+
+@pytest.fixture
+def plain_model(native_models) -> AcousticModel:
+    """One that knows nothing of languages."""
+    torch.manual_seed(1)
+    config = AcousticModelConfig(
+        langs=(), encoder=small_encoder(), heads={"ctc": CTCConfig(), "rnnt": small_rnnt()}
+    )
+    return confident(AcousticModel(config, Tokenizer(native_models[:1]))).eval()

@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from safetensors.torch import save_file
 
 import maya_encoder
 from maya_encoder.checkpoint import BadCheckpoint, load, read_config, read_tensors, save
 from maya_encoder.plugins import UnknownPlugin
+from maya_encoder.tokenizer import Tokenizer
 
 AUDIO = [np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)]
 
@@ -25,14 +27,14 @@ def test_loaded_model_hears_what_the_saved_one_heard(model, folder):
     loaded = maya_encoder.load(folder)
     assert not loaded.training
     for head in ("ctc", "rnnt"):
-        assert loaded.transcribe(AUDIO, "bn", head=head) == model.transcribe(AUDIO, "bn", head=head)
+        assert loaded.transcribe(AUDIO, lang="bn", head=head) == model.transcribe(AUDIO, lang="bn", head=head)
 
 
 def test_config_says_what_the_model_is_made_of(folder):
     config = read_config(folder)
     assert config["format"] == 1
     assert config["package"] == {"maya_encoder": maya_encoder.__version__}
-    assert config["tokenizer"] == {"models": ["asr"], "script": "common"}
+    assert config["tokenizer"] == {"models": ["asr"], "script": "common", "vocab_size": 27}
     assert config["heads"]["rnnt"]["name"] == "rnnt"
     assert config["langs"] == ["hi", "bn", "en"]
 
@@ -65,11 +67,20 @@ def test_tensors_of_a_projector_are_left_alone(model, tmp_path):
     assert "projector.weight" not in load(tmp_path / "m").state_dict()
 
 
-def test_folder_without_model_names_what_is_missing(tmp_path):
-    with pytest.raises(
-        BadCheckpoint, match=r"is no model folder: config\.yaml, model\.safetensors, .* is missing"
-    ):
+def test_what_is_no_model_is_said_to_be_none(tmp_path):
+    with pytest.raises(BadCheckpoint, match="is no checkpoint that this package knows; those are: a Maya"):
         load(tmp_path)
+    with pytest.raises(BadCheckpoint, match="nowhere does not exist"):
+        load("nowhere")
+
+
+def test_folder_with_a_config_alone_names_what_is_missing(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "tokenizer" / "tokenizer.yaml").unlink()
+    with pytest.raises(
+        BadCheckpoint, match=r"no model folder: model\.safetensors, tokenizer/tokenizer\.yaml is missing"
+    ):
+        load(folder)
 
 
 def test_unknown_format_is_refused_with_both_numbers(folder):
@@ -110,16 +121,77 @@ def test_bad_value_names_the_file_and_the_field(folder):
         load(folder)
 
 
-def test_checkpoint_from_another_recipe_names_the_tensors(folder):
+def rewrite(folder, change):
+    tensors = read_tensors(folder)
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+
+
+def test_missing_tensors_are_counted_and_the_first_named(folder):
     edit(folder, encoder={"num_layers": 2})
-    with pytest.raises(BadCheckpoint, match=r"another recipe.*encoder\.layers\.1\.\S+ is missing.* more"):
+    wanted = r"another recipe.*fit: 29 missing \(encoder\.layers\.1\.\S+, \S+, \S+ and 26 more\)$"
+    with pytest.raises(BadCheckpoint, match=wanted):
         load(folder)
 
 
-def test_wrong_shapes_are_named(folder):
+def test_unexpected_tensors_are_counted_and_named(folder):
+    rewrite(folder, lambda tensors: tensors.update({f"decoder.{i}": torch.ones(1) for i in range(2)}))
+    with pytest.raises(BadCheckpoint, match=r"fit: 2 unexpected \(decoder\.0, decoder\.1\)$"):
+        load(folder)
+
+
+def test_wrong_shapes_are_counted_and_named(folder):
     edit(folder, heads={"rnnt": {"joint_size": 4}})
-    with pytest.raises(BadCheckpoint, match=r"heads\.rnnt\.joint\.\S+ is \[8.*\] where the model has \[4"):
+    wanted = (
+        r"fit: 5 of another shape \(heads\.rnnt\.joint\.\S+ is \[8, 16\] where .* has \[4, 16\], .* 2 more"
+    )
+    with pytest.raises(BadCheckpoint, match=wanted):
         load(folder)
+
+
+def test_every_kind_of_mistake_is_told_at_once(folder):
+    def change(tensors):
+        tensors["decoder.0"] = tensors.pop("heads.ctc.decoder_layers.0.bias")
+
+    rewrite(folder, change)
+    with pytest.raises(
+        BadCheckpoint, match=r"fit: 1 missing \(heads\.\S+bias\); 1 unexpected \(decoder\.0\)$"
+    ):
+        load(folder)
+
+
+def test_tokenizer_that_does_not_fit_the_heads_is_named(folder, native_models):
+    Tokenizer(native_models[:1]).save(folder / "tokenizer")
+    with pytest.raises(BadCheckpoint, match=r"does not fit the heads: it has 13 pieces, .* made for 27"):
+        load(folder)
+
+
+def test_front_end_of_the_caller_wins(folder):
+    loaded = load(folder, frontend="legacy")
+    assert loaded.frontend.frontend == "legacy"
+    assert loaded.config.encoder.masked_subsampling is False
+    assert load(folder).frontend.frontend == "modern"
+    with pytest.raises(ValueError, match="`frontend` must be modern or legacy, got 'new'"):
+        load(folder, "new")
+
+
+def test_model_saves_itself(model, tmp_path):
+    model.save(tmp_path / "m")
+    assert load(tmp_path / "m").state_dict().keys() == model.state_dict().keys()
+
+
+def test_model_that_knows_no_languages_comes_back(plain_model, tmp_path):
+    plain_model.save(tmp_path / "m")
+    loaded = load(tmp_path / "m")
+    assert loaded.langs == ()
+    assert loaded.transcribe(AUDIO) == plain_model.transcribe(AUDIO)
+
+
+def test_config_comes_back_as_it_was(model, tmp_path):
+    model.save(tmp_path / "m")
+    loaded = load(tmp_path / "m").config
+    assert loaded.encoder == model.config.encoder
+    assert loaded.heads == model.config.heads
 
 
 def test_damaged_weights_are_named(folder):

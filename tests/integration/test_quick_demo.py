@@ -14,7 +14,7 @@ def test_summary_has_every_language_and_head_with_its_control(quick_demo):
     assert all(row["utterances"] >= 50 for row in summary["rows"])
     assert {"llm", "encoder", "align", "joint", "polish"} <= set(summary["seconds"])
     assert 0 < summary["peak_gib"] < 6
-    assert summary["versions"]["maya-encoder"] == "0.1.0"
+    assert summary["versions"]["maya-encoder"] == "0.2.0"
 
 
 def test_the_model_hears_the_audio_and_the_control_does_not(quick_demo):

@@ -8,6 +8,7 @@ import sysconfig
 import tomllib
 import venv
 import zipfile
+from importlib.metadata import distribution, requires
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,17 @@ def project(package: str) -> dict:
     return tomllib.loads((ROOT / "packages" / package / "pyproject.toml").read_text())["project"]
 
 
-def contents(wheels: Path, package: str) -> list[str]:
+def wheel_of(wheels: Path, package: str) -> Path:
     (wheel,) = wheels.glob(f"{package.replace('-', '_')}-*.whl")
-    return zipfile.ZipFile(wheel).namelist()
+    return wheel
+
+
+def version(wheels: Path, package: str) -> str:
+    return wheel_of(wheels, package).name.split("-")[1]
+
+
+def contents(wheels: Path, package: str) -> list[str]:
+    return zipfile.ZipFile(wheel_of(wheels, package)).namelist()
 
 
 LOOK = """
@@ -97,7 +106,7 @@ def test_wheel_installs_with_its_siblings_only_and_its_commands_start(package, w
     done = subprocess.run(look, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
-    assert (seen["version"], seen["others"]) == ("0.1.0", [])
+    assert (seen["version"], seen["others"]) == (version(wheels, package), [])
     assert Path(seen["path"]).is_relative_to(tmp_path / "env")
     assert seen["points"] == declared_entry_points(package)
 
@@ -147,11 +156,82 @@ def test_every_module_that_the_source_imports_is_declared(package):
     assert not {name: str(path) for name, path in found.items() if name not in known}
 
 
+HEAVY = {"lhotse", "lightning", "pyarrow", "scipy", "torchaudio", "torchmetrics", "transformers"}
+
+
 def test_encoder_imports_without_any_training_framework(run):
     code = (
         "import sys, maya_encoder; "
-        "heavy = {'transformers', 'lightning', 'lhotse', 'pyarrow', 'torchmetrics'} & set(sys.modules); "
+        "[getattr(maya_encoder, name) for name in maya_encoder.__all__]; "
+        f"heavy = {HEAVY} & set(sys.modules); "
         "sys.exit(str(heavy) if heavy else 0)"
     )
     done = run(sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr
+
+
+def needed(package: str) -> set[str]:
+    """The distributions that a package asks for, without extras, and those that they ask for."""
+    found: set[str] = set()
+    waiting = [package]
+    while waiting:
+        for requirement in map(Requirement, requires(waiting.pop()) or []):
+            wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if wanted and requirement.name.lower() not in found:
+                found.add(requirement.name.lower())
+                waiting.append(requirement.name)
+    return found
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory, wheels) -> Path:
+    """The interpreter of an environment with the encoder's wheel and what it asks for: nothing else."""
+    folder = tmp_path_factory.mktemp("needed")
+    tops = {file.parts[0] for name in needed("maya-encoder") for file in distribution(name).files or ()}
+    for top in tops - {"..", "__pycache__"}:
+        (folder / top).symlink_to(Path(sysconfig.get_path("purelib")) / top)
+    python = environment(tmp_path_factory.mktemp("bare") / "env", folder)
+    pip = (sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-index")
+    subprocess.run((*pip, "--find-links", str(wheels), "maya-encoder"), check=True)
+    return python
+
+
+TINY = """
+import io
+import numpy, sentencepiece, soundfile
+import maya_encoder
+from maya_encoder import AcousticModel, AcousticModelConfig, FastConformerConfig
+from maya_encoder import CTCConfig, RNNTConfig, TDTConfig
+
+written = io.BytesIO()
+sentencepiece.SentencePieceTrainer.train(
+    sentence_iterator=iter(["hello world"] * 10), model_writer=written, model_type="char",
+    vocab_size=20, hard_vocab_limit=False, unk_id=0, bos_id=-1, eos_id=-1, minloglevel=2,
+)
+small = {"prediction_size": 8, "joint_size": 8, "max_symbols": 2}
+config = AcousticModelConfig(
+    langs=["en"],
+    encoder=FastConformerConfig(num_layers=1, hidden_size=16, num_heads=2, subsampling_channels=4),
+    heads={"ctc": CTCConfig(), "rnnt": RNNTConfig(**small), "tdt": TDTConfig(**small)},
+)
+AcousticModel(config, maya_encoder.Tokenizer({"asr": written.getvalue()})).save("model")
+soundfile.write("a.wav", numpy.random.default_rng(0).normal(0, 0.1, (8000, 2)), 8000)
+model = maya_encoder.load("model")
+hypotheses = [model.transcribe(["a.wav"], head=head)[0] for head in model.heads]
+assert [h.duration for h in hypotheses] == [1.0] * 3, hypotheses
+assert [h.head for h in hypotheses] == ["ctc", "rnnt", "tdt"], hypotheses
+"""
+
+
+def test_bare_environment_builds_a_tiny_model_and_transcribes_a_file(bare, tmp_path):
+    look = f"import importlib.util as u; print([n for n in {sorted(HEAVY | {'rich'})} if u.find_spec(n)])"
+    seen = subprocess.run((bare, "-c", look), capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert seen.stdout == "[]\n"
+
+    done = subprocess.run((bare, "-W", "error", "-c", TINY), capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+    command = (bare.with_name("maya-encoder"), "transcribe", "a.wav", "--model", "model", "--json")
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["file"] == "a.wav"

@@ -20,8 +20,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--lang", required=True, help="language of all the files, like hi")
     result.add_argument(
         "--decode",
-        choices=["greedy", "ctc", "rnnt"],
-        help="greedy: the LLM (default where there is one); ctc or rnnt: that head",
+        choices=["greedy", "ctc", "rnnt", "tdt"],
+        help="greedy: the LLM (default where there is one); ctc, rnnt or tdt: that head",
     )
     result.add_argument("--batch-size", type=int, default=16, help="files decoded together")
     result.add_argument("--device", default="cpu", help="torch device")
@@ -52,11 +52,13 @@ def transcribe(args: argparse.Namespace) -> list[Hypothesis]:
         model = load(args.model, args.device)
         return model.transcribe(args.files, args.lang, args.batch_size, args.decode or "greedy")
     if args.decode == "greedy":
-        raise ValueError(f"`--decode` must be ctc or rnnt for {args.model}, which holds no LLM, got greedy")
+        raise ValueError(
+            f"`--decode` must be ctc, rnnt or tdt for {args.model}, which holds no LLM, got greedy"
+        )
     from maya_encoder.checkpoint import load as load_acoustic
 
     acoustic = load_acoustic(args.model, device=args.device)
-    return acoustic.transcribe(args.files, args.lang, batch_size=args.batch_size, head=args.decode)
+    return acoustic.transcribe(args.files, lang=args.lang, batch_size=args.batch_size, head=args.decode)
 
 
 def line(path: Path, hypothesis: Hypothesis, as_json: bool, alone: bool) -> str:

@@ -15,11 +15,12 @@ from maya_bridge.prompt import Prompt, PromptConfig
 from maya_bridge.target_loss import LossParts, make_targets, on_device, target_loss
 from maya_bridge.text_side import LLMTokenizer
 from maya_bridge.tiny import common_characters, piece_text
-from maya_encoder.acoustic_model import AcousticModel, evaluating
+from maya_encoder.acoustic_model import AcousticModel
 from maya_encoder.audio import Audio, load_audio, pad_waveforms
 from maya_encoder.hypothesis import Hypothesis
+from maya_encoder.modes import evaluating
 
-DECODES = ("greedy", "ctc", "rnnt")
+DECODES = ("greedy", "ctc", "rnnt", "tdt")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class SpeechLLM(nn.Module):
         encoder_out, encoder_out_lens = self.acoustic.encode(waveforms, waveform_lens, langs)
         log_probs = None
         if "ctc" in self.projector.needs:
-            log_probs = self.acoustic.head("ctc").log_probs(encoder_out)
+            log_probs = self.acoustic.head("ctc")(encoder_out)
         return EncodedSpeech(encoder_out, encoder_out_lens, log_probs)
 
     def project(self, speech: EncodedSpeech) -> ProjectorOutput:
@@ -165,12 +166,12 @@ class SpeechLLM(nn.Module):
             audio: files, or arrays of the model's sampling rate.
             langs: one language for all, or one each.
             batch_size: utterances decoded together, sorted by length.
-            decode: greedy for the LLM, ctc or rnnt for that head of the acoustic model.
+            decode: greedy for the LLM; ctc, rnnt or tdt for that head of the acoustic model.
         """
         if decode not in DECODES:
             raise ValueError(f"`decode` must be one of {', '.join(DECODES)}, got {decode}")
         if decode != "greedy":
-            return self.acoustic.transcribe(audio, langs, batch_size=batch_size, head=decode)
+            return self.acoustic.transcribe(audio, langs=langs, batch_size=batch_size, head=decode)
         audio = [audio] if isinstance(audio, str) else audio
         langs = [langs] * len(audio) if isinstance(langs, str) else list(langs)
         if len(langs) != len(audio):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from maya_bridge.speech_llm import SpeechLLM
+from maya_bridge.speech_llm import DECODES, SpeechLLM
 from maya_encoder.audio import Audio
 from maya_encoder.hypothesis import Hypothesis
 
@@ -29,12 +29,12 @@ class SpeechLLMTranscriber:
 
     name: str = "maya-llm"
     """Plugin name."""
-    decode: Literal["greedy", "ctc", "rnnt"] = "greedy"
-    """greedy: the LLM's text. ctc, rnnt: that head of the acoustic model."""
+    decode: Literal["greedy", "ctc", "rnnt", "tdt"] = "greedy"
+    """greedy: the LLM's text. ctc, rnnt, tdt: that head of the acoustic model."""
 
     def __post_init__(self) -> None:
-        if self.decode not in ("greedy", "ctc", "rnnt"):
-            raise ValueError(f"`decode` must be greedy, ctc or rnnt, got {self.decode}")
+        if self.decode not in DECODES:
+            raise ValueError(f"`decode` must be one of {', '.join(DECODES)}, got {self.decode}")
 
     def build(self, model: str, device: str = "cpu") -> LoadedSpeechLLM:
         """Load the folder `model`."""

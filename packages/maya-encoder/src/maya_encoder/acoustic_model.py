@@ -1,50 +1,32 @@
-"""Front end, encoder and heads as one model: waveforms in, tokens or text out."""
+"""Front end, encoder, prompt and heads as one model: waveforms in, tokens or text out."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Unpack
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from maya_encoder.audio import Audio, load_audio, pad_waveforms
+from maya_encoder.acoustic_config import AcousticModelConfig as AcousticModelConfig
+from maya_encoder.acoustic_config import lang_vocab_of, prompt_ids_of, prompt_of
+from maya_encoder.audio import Audio
+from maya_encoder.fastconformer import EncoderOutput
 from maya_encoder.features import LogMel
-from maya_encoder.heads import HeadConfig
-from maya_encoder.heads.ctc import CTCConfig
+from maya_encoder.heads import Reduction
 from maya_encoder.hypothesis import Hypothesis
-from maya_encoder.script import LANGS
 from maya_encoder.specaugment import SpecAugment
 from maya_encoder.tokenizer import Tokenizer
+from maya_encoder.transcribe_options import Options
+from maya_encoder.transcription import Request, transcribe
 
-
-@dataclass(kw_only=True)
-class AcousticModelConfig:
-    """What an acoustic model is made of."""
-
-    encoder: Any
-    """Plugin of the kind `encoders`."""
-    heads: dict[str, HeadConfig] = field(default_factory=lambda: {"ctc": CTCConfig()})
-    """Plugins of the kind `heads`, by the name the model gives them."""
-    langs: Sequence[str] = LANGS
-    """Languages the model writes; their order gives their ids."""
-    text: str = "asr-v1"
-    """Text profile of the training texts."""
-    frontend: dict[str, Any] = field(default_factory=dict)
-    """Arguments of `LogMel`."""
-    specaugment: dict[str, Any] | None = None
-    """Arguments of `SpecAugment`; None for no augmentation of features."""
-
-    def __post_init__(self) -> None:
-        if not self.heads:
-            raise ValueError("`heads` must name one head or more, got none")
-        if len(set(self.langs)) != len(self.langs) or not self.langs:
-            raise ValueError(f"`langs` must be different languages, one or more, got {list(self.langs)}")
+BEST_FIRST = ("tdt", "rnnt", "ctc")
+"""Heads in the order in which they are asked for text."""
 
 
 class AcousticModel(nn.Module):
     """An encoder with its heads, its tokenizer and its languages."""
+
+    prompt_ids: Tensor | None
 
     def __init__(self, config: AcousticModelConfig, tokenizer: Tokenizer) -> None:
         super().__init__()
@@ -56,8 +38,14 @@ class AcousticModel(nn.Module):
         self.frontend = LogMel(**config.frontend)
         self.specaugment = None if config.specaugment is None else SpecAugment(**config.specaugment)
         self.encoder = config.encoder.build(num_mels=self.frontend.num_mels, langs=self.langs)
-        sizes = {"in_dim": self.encoder.hidden_size, "vocab_size": tokenizer.vocab_size + 1}
-        self.heads = nn.ModuleDict({name: head.build(**sizes) for name, head in config.heads.items()})
+        self.prompt = prompt_of(config, self.encoder.hidden_size)
+        self.register_buffer("prompt_ids", prompt_ids_of(config), persistent=False)
+        size, lang_vocab = self.encoder.hidden_size, lang_vocab_of(config, tokenizer)
+        heads = {
+            name: head.build(size, tokenizer.vocab_size + 1, lang_vocab)
+            for name, head in config.heads.items()
+        }
+        self.heads = nn.ModuleDict(heads)
 
     @property
     def device(self) -> torch.device:
@@ -66,24 +54,36 @@ class AcousticModel(nn.Module):
 
     @property
     def default_head(self) -> str:
-        """The head that transcribes when none is asked for: the transducer, or else the first."""
-        return "rnnt" if "rnnt" in self.heads else next(iter(self.heads))
+        """The head that transcribes when none is asked for: tdt, else rnnt, else ctc, else the first."""
+        return next((name for name in BEST_FIRST if name in self.heads), next(iter(self.heads)))
 
-    def encode(self, waveforms: Tensor, waveform_lens: Tensor, langs: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Encoder output (B, T, D) and its lengths (B,).
+    def encode(
+        self, waveforms: Tensor, waveform_lens: Tensor, langs: Sequence[str] | None = None
+    ) -> EncoderOutput:
+        """Encoder output (B, T, D), after the prompt where there is one, and its lengths (B,).
 
         Args:
             waveforms: (B, S), floating in [-1, 1] or int16, at the front end's sampling rate.
             waveform_lens: samples of each utterance (B,).
-            langs: language of each utterance.
+            langs: language of each utterance; without, embedding and prompt are left out.
         """
         features, feature_lens = self.frontend(waveforms, waveform_lens)  # (B, T', F)
         if self.training and self.specaugment is not None:
             features = self.specaugment(features, feature_lens)
-        found: tuple[Tensor, Tensor] = self.encoder(features, feature_lens, self.lang_ids(langs))
-        return found
+        return self.encode_features(features, feature_lens, langs)
 
     forward = encode
+
+    def encode_features(
+        self, features: Tensor, feature_lens: Tensor, langs: Sequence[str] | None = None
+    ) -> EncoderOutput:
+        """The same from log-mel features (B, T', F) and their lengths (B,)."""
+        ids = self.optional_lang_ids(langs)
+        features = features.to(next(self.encoder.parameters()).dtype)
+        encoder_out, lens = self.encoder(features, feature_lens, ids)
+        if self.prompt is not None and self.prompt_ids is not None and ids is not None:
+            encoder_out = self.prompt(encoder_out, self.prompt_ids[ids])
+        return EncoderOutput(encoder_out, lens)
 
     def head(self, name: str | None = None) -> Any:
         """The head with that name, or the default one."""
@@ -96,77 +96,108 @@ class AcousticModel(nn.Module):
         """Place of each language in the model's list (B,)."""
         for lang in langs:
             if lang not in self.langs:
-                raise ValueError(
-                    f"this model does not know language {lang!r}; it knows: {', '.join(self.langs)}"
-                )
+                known = ", ".join(self.langs) or "none"
+                raise ValueError(f"this model does not know language {lang!r}; it knows: {known}")
         return torch.tensor([self.langs.index(lang) for lang in langs], device=self.device)
 
-    def tokenize(self, texts: Sequence[str], langs: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def optional_lang_ids(self, langs: Sequence[str] | None) -> Tensor | None:
+        """The same, or None without languages, or where the model's own are not known."""
+        return None if langs is None or not self.langs else self.lang_ids(langs)
+
+    def tokenize(self, texts: Sequence[str], langs: Sequence[str] | None = None) -> tuple[Tensor, Tensor]:
         """Tokens (B, U), padded with 0, and their lengths (B,)."""
-        ids = [self.tokenizer.encode(text, lang) for text, lang in zip(texts, langs, strict=True)]
+        of_each = [None] * len(texts) if langs is None else langs
+        ids = [self.tokenizer.encode(text, lang) for text, lang in zip(texts, of_each, strict=True)]
         lens = [len(row) for row in ids]
         padded = [row + [0] * (max(lens) - len(row)) for row in ids]
         tokens = torch.tensor(padded, dtype=torch.int64, device=self.device)
         return tokens.view(len(ids), max(lens)), torch.tensor(lens, device=self.device)
 
-    def decode(
-        self, encoder_out: Tensor, encoder_out_lens: Tensor, langs: Sequence[str], head: str | None = None
-    ) -> list[str]:
-        """The text that `head` hears in each utterance, in native script."""
-        ids = self.head(head).decode(encoder_out, encoder_out_lens, self.lang_ids(langs))
-        return [self.tokenizer.decode(row, lang) for row, lang in zip(ids, langs, strict=True)]
+    def loss(
+        self,
+        encoder_out: Tensor,
+        encoder_out_lens: Tensor,
+        tokens: Tensor,
+        token_lens: Tensor,
+        langs: Sequence[str] | None = None,
+        ctc_weight: float = 0.3,
+        reduction: Reduction = "mean_batch",
+    ) -> Tensor:
+        """Hybrid loss: the default head's and, with the share `ctc_weight`, that of CTC, as in NeMo.
 
-    @torch.inference_mode()
+        Args:
+            encoder_out: encoder output (B, T, D), from `encode`.
+            encoder_out_lens: valid frames (B,).
+            tokens: target ids (B, U), from `tokenize`.
+            token_lens: tokens of each utterance (B,).
+            langs: language of each utterance, where heads have masks or output layers for languages.
+            ctc_weight: from 0 to 1; of no effect where there is one head.
+            reduction: see `heads.reduce_loss`.
+
+        Returns:
+            (B,) or a scalar, in single precision. CTC's part is 0 where there are more tokens than frames:
+            `heads["ctc"].infeasible` tells for which utterances.
+        """
+        if not 0 <= ctc_weight <= 1:
+            raise ValueError(f"`ctc_weight` must be from 0 to 1, got {ctc_weight}")
+        targets = (tokens, token_lens, self.optional_lang_ids(langs), reduction)
+        parts = []
+        for name, weight in self._loss_weights(ctc_weight).items():
+            loss: Tensor = self.head(name).loss(encoder_out, encoder_out_lens, *targets)
+            parts.append(weight * loss)
+        return torch.stack(parts).sum(0)
+
+    def _loss_weights(self, ctc_weight: float) -> dict[str, float]:
+        first = self.default_head
+        if first == "ctc" or "ctc" not in self.heads:
+            return {first: 1.0}
+        weights = {first: 1.0 - ctc_weight, "ctc": ctc_weight}
+        return {name: weight for name, weight in weights.items() if weight > 0}
+
+    def decode(
+        self,
+        encoder_out: Tensor,
+        encoder_out_lens: Tensor,
+        langs: Sequence[str] | None = None,
+        head: str | None = None,
+    ) -> list[str]:
+        """The text that `head` hears in each utterance, in native script, best guess at every step."""
+        ids = self.optional_lang_ids(langs)
+        tokens = self.head(head).decode(encoder_out, encoder_out_lens, ids)
+        of_each = [None] * len(tokens) if langs is None else langs
+        return [self.tokenizer.decode(row, lang) for row, lang in zip(tokens, of_each, strict=True)]
+
     def transcribe(
         self,
         audio: Audio | Sequence[Audio],
-        langs: str | Sequence[str],
-        batch_size: int = 16,
+        sampling_rate: int | None = None,
+        lang: str | None = None,
+        langs: str | Sequence[str] | None = None,
         head: str | None = None,
+        batch_size: int = 16,
+        **options: Unpack[Options],
     ) -> list[Hypothesis]:
-        """One hypothesis for each item of `audio`, in its order.
+        """One hypothesis for each item of `audio`, in its order, with times and confidence of every word.
+
+        Safe to call from several threads; the model's own mode does not matter and does not change.
 
         Args:
-            audio: one or more files, or mono arrays at the front end's sampling rate.
-            langs: the language of all, or of each.
-            batch_size: utterances at a time; those of like length go together.
-            head: who writes; by default the transducer where there is one.
+            audio: one or more files that libsndfile reads, or arrays; see `audio.load_audio`.
+            sampling_rate: samples a second of the arrays; None for the front end's.
+            lang: language of all utterances; needed only where the model cannot write without.
+            langs: language of each utterance, in place of `lang`.
+            head: who writes; by default `tdt`, else `rnnt`, else `ctc`.
+            batch_size: utterances (or chunks of them) at a time; those of like length go together.
+            **options: how to decode and how to cut long audio, see `transcribe_options.Options`.
+
+        Raises:
+            BadAudio: an item that is no audio.
+            ValueError: a language, head, rate or option that is unknown or missing.
         """
-        audio = [audio] if isinstance(audio, Audio) else audio
-        langs = [langs] * len(audio) if isinstance(langs, str) else list(langs)
-        if len(langs) != len(audio):
-            raise ValueError(
-                f"`langs` must be one language or one for each of {len(audio)}, got {len(langs)}"
-            )
-        self.lang_ids(langs)
-        self.head(head)
-        waveforms = [load_audio(item, self.frontend.sampling_rate) for item in audio]
-        with evaluating(self):
-            return self._transcribe(waveforms, langs, batch_size, head)
+        return transcribe(self, audio, Request(sampling_rate, lang, langs, head, batch_size), options)
 
-    def _transcribe(
-        self, waveforms: list[np.ndarray[Any, Any]], langs: list[str], batch_size: int, head: str | None
-    ) -> list[Hypothesis]:
-        order = sorted(range(len(waveforms)), key=lambda i: len(waveforms[i]))
-        found: dict[int, Hypothesis] = {}
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            batch, lens = pad_waveforms([waveforms[i] for i in chosen])
-            batch_langs = [langs[i] for i in chosen]
-            encoded = self.encode(batch.to(self.device), lens.to(self.device), batch_langs)
-            for i, text in zip(chosen, self.decode(*encoded, batch_langs, head), strict=True):
-                seconds = len(waveforms[i]) / self.frontend.sampling_rate
-                found[i] = Hypothesis(text, langs[i], head or self.default_head, seconds)
-        return [found[i] for i in range(len(waveforms))]
+    def save(self, folder: str | Path) -> None:
+        """Write the model as a folder that `maya_encoder.load` opens; a model that is there is replaced."""
+        from maya_encoder.checkpoint import save  # which imports this module
 
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a block; every module then gets its own mode back."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+        save(self, folder)

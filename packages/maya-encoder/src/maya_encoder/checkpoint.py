@@ -22,6 +22,8 @@ from torch import Tensor
 
 import maya_encoder
 from maya_encoder.acoustic_model import AcousticModel, AcousticModelConfig
+from maya_encoder.fit import BadCheckpoint as BadCheckpoint
+from maya_encoder.fit import check_fit as check_fit
 from maya_encoder.plugins import find
 from maya_encoder.tokenizer import Tokenizer
 
@@ -31,10 +33,6 @@ WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FOLDER = "tokenizer"
 OTHER_OWNERS = ("projector.",)
 """Prefixes of tensors that belong to other packages' parts of the model."""
-
-
-class BadCheckpoint(ValueError):
-    """A folder that is no usable model; the message names the folder and what is wrong."""
 
 
 def save(
@@ -72,20 +70,38 @@ def save(
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def load(folder: str | Path, device: str | torch.device = "cpu") -> AcousticModel:
-    """The acoustic model of a checkpoint folder, in evaluation mode."""
-    folder = Path(folder)
+def load(path: str | Path, frontend: str | None = None, device: str | torch.device = "cpu") -> AcousticModel:
+    """The acoustic model of a checkpoint, in evaluation mode.
+
+    Args:
+        path: a folder that `save` wrote, or whatever else `interop.read_any` opens.
+        frontend: `modern` or `legacy`, in place of what the checkpoint says; see `LogMel`.
+        device: where the model goes.
+
+    Raises:
+        BadCheckpoint: no model that this package can use; the message names what is wrong.
+    """
+    path = Path(path)
+    if (path / CONFIG_FILE).is_file():
+        return _load_folder(path, frontend).to(device).eval()
+    from maya_encoder.interop import build, read_any  # which import this module
+
+    return build(read_any(path, frontend), path).to(device)
+
+
+def _load_folder(folder: Path, frontend: str | None) -> AcousticModel:
     config = read_config(folder)
     tokenizer = Tokenizer.load(folder / TOKENIZER_FOLDER)
+    _check_vocabulary(config, tokenizer, folder)
     try:
-        model = AcousticModel(_model_config(config, folder), tokenizer)
+        model = AcousticModel(_model_config(config, folder, frontend), tokenizer)
     except TypeError as error:  # an argument of the front end that this version does not know
         raise BadCheckpoint(f"{folder / CONFIG_FILE} does not fit this maya_encoder: {error}") from None
     tensors = read_tensors(folder)
     acoustic = {key: value for key, value in tensors.items() if not key.startswith(OTHER_OWNERS)}
     check_fit(model.state_dict(), acoustic, folder)
     model.load_state_dict(acoustic)
-    return model.to(device).eval()
+    return model
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -113,21 +129,6 @@ def read_tensors(folder: str | Path) -> dict[str, Tensor]:
         raise BadCheckpoint(f"{path} is damaged or no safetensors file: {error}") from None
 
 
-def check_fit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], folder: str | Path) -> None:
-    """Refuse tensors whose names or shapes are not those of the model that the config describes."""
-    problems = [f"{key} is missing" for key in wanted if key not in found]
-    problems += [f"{key} is not in the model" for key in found if key not in wanted]
-    problems += [
-        f"{key} is {list(found[key].shape)} where the model has {list(wanted[key].shape)}"
-        for key in wanted
-        if key in found and found[key].shape != wanted[key].shape
-    ]
-    if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        listed = "; ".join(problems[:3]) + more
-        raise BadCheckpoint(f"{folder} is a checkpoint from another recipe, its tensors do not fit: {listed}")
-
-
 def build_plugin(kind: str, values: Mapping[str, Any], source: str | Path) -> Any:
     """The plugin dataclass that `values` describes by its name and fields; never an import path."""
     name = str(values.get("name", ""))
@@ -143,30 +144,49 @@ def build_plugin(kind: str, values: Mapping[str, Any], source: str | Path) -> An
         raise BadCheckpoint(f"{source}: {kind} {name!r}: {error}") from None
 
 
-def _model_config(config: dict[str, Any], folder: Path) -> AcousticModelConfig:
+def _model_config(config: dict[str, Any], folder: Path, frontend: str | None) -> AcousticModelConfig:
     source = folder / CONFIG_FILE
-    if missing := [key for key in ("langs", "text", "encoder", "heads") if not config.get(key)]:
+    if missing := [key for key in ("text", "encoder", "heads") if not config.get(key)]:
         raise BadCheckpoint(f"{source} gives no {', '.join(missing)}")
-    return AcousticModelConfig(
-        langs=config["langs"],
+    found = AcousticModelConfig(
+        langs=config.get("langs") or (),
         text=config["text"],
         frontend=config.get("frontend") or {},
         specaugment=config.get("specaugment"),
+        prompt=config.get("language_prompt"),
+        multisoftmax=bool(config.get("multisoftmax", False)),
         encoder=build_plugin("encoders", config["encoder"], source),
         heads={key: build_plugin("heads", values, source) for key, values in config["heads"].items()},
     )
+    if frontend is not None:
+        from maya_encoder.interop import use_frontend  # which imports this module
+
+        use_frontend(found, frontend)
+    return found
+
+
+def _check_vocabulary(config: Mapping[str, Any], tokenizer: Tokenizer, folder: Path) -> None:
+    wanted = (config.get("tokenizer") or {}).get("vocab_size", tokenizer.vocab_size)
+    if wanted != tokenizer.vocab_size:
+        raise BadCheckpoint(
+            f"{folder / TOKENIZER_FOLDER} does not fit the heads: it has {tokenizer.vocab_size} pieces, they"
+            f" were made for {wanted}"
+        )
 
 
 def _config_of(model: AcousticModel) -> dict[str, Any]:
-    config = model.config
+    config, tokenizer = model.config, model.tokenizer
+    pieces = {"models": tokenizer.names, "script": tokenizer.script, "vocab_size": tokenizer.vocab_size}
     return {
         "format": FORMAT,
         "package": {"maya_encoder": maya_encoder.__version__},
         "langs": list(model.langs),
         "text": config.text,
-        "tokenizer": {"models": model.tokenizer.names, "script": model.tokenizer.script},
+        "tokenizer": pieces,
         "frontend": dict(config.frontend),
         "specaugment": config.specaugment,
+        "language_prompt": config.prompt,  # `prompt` is a SpeechLLM's
+        "multisoftmax": config.multisoftmax,
         "encoder": asdict(config.encoder),
         "heads": {name: asdict(head) for name, head in config.heads.items()},  # type: ignore[call-overload]
     }
