@@ -1,6 +1,8 @@
+import json
+
 import pytest
 
-from maya_eval.hypotheses import HypothesisError, read_hypotheses, write_hypotheses
+from maya_eval.hypotheses import Hypothesis, HypothesisError, read_hypotheses, write_hypotheses
 
 
 def test_what_is_written_is_read_again(tmp_path, hypotheses):
@@ -18,6 +20,36 @@ def test_leaderboard_files_are_read_as_they_are(tmp_path):
     assert (row.utt_id, row.lang, row.column("noise"), row.column("speaker")) == ("a.wav", "hi", "3", "")
 
 
+def test_segments_of_one_file_have_ids_of_their_own(tmp_path):
+    path = tmp_path / "h.jsonl"
+    row = {"audio_filepath": "a.wav", "lang": "hi", "text": "x", "pred_text": "y", "time": 0.5}
+    path.write_text("\n".join(json.dumps(row | {"offset": offset}) for offset in (0, 2.5)))
+    rows = read_hypotheses(path)
+    assert [row.utt_id for row in rows] == ["a.wav", "a.wav#2.5"]
+    assert [row.elapsed for row in rows] == [0.5, 0.5]
+
+
+def test_numbers_for_names_are_taken_as_texts(tmp_path):
+    path = tmp_path / "h.jsonl"
+    path.write_text('{"utt_id": 7, "lang": "hi", "text": "x", "pred_text": "y", "speaker": 3}\n')
+    (row,) = read_hypotheses(path)
+    assert (row.utt_id, row.speaker) == ("7", "3")
+
+
+def test_a_line_without_an_output_is_empty_if_told(tmp_path):
+    path = tmp_path / "h.jsonl"
+    path.write_text('{"utt_id": "1", "lang": "hi", "text": "x", "pred_text": null}\n')
+    (row,) = read_hypotheses(path, missing_is_empty=True)
+    assert row.pred_text == ""
+
+
+def test_control_characters_and_markup_are_kept_as_they_are(tmp_path):
+    path = tmp_path / "h.jsonl"
+    pred = "<script>alert(1)</script> \x00\x1b[2J\u202e"
+    write_hypotheses(path, [Hypothesis(utt_id="1", lang="hi", text="a", pred_text=pred)])
+    assert read_hypotheses(path)[0].pred_text == pred
+
+
 GOOD = b'{"utt_id": "1", "lang": "hi", "text": "a", "pred_text": "b"}\n'
 
 
@@ -33,6 +65,11 @@ GOOD = b'{"utt_id": "1", "lang": "hi", "text": "a", "pred_text": "b"}\n'
             GOOD.replace(b"}", b', "duration": "2"}'),
             r"h.jsonl:1: `duration` must be a number of seconds, got '2'",
         ),
+        (GOOD.replace(b"}", b', "duration": NaN}'), r"h.jsonl:1: `duration` must be .* got nan"),
+        (GOOD.replace(b"}", b', "elapsed": -1}'), r"h.jsonl:1: `elapsed` must be .* got -1"),
+        (GOOD.replace(b"}", b', "elapsed": true}'), r"h.jsonl:1: `elapsed` must be .* got True"),
+        (GOOD.replace(b'"1"', b'""'), r"h.jsonl:1: `utt_id` must be a text, got ''"),
+        (GOOD.replace(b'"b"', b'"\\ud800"'), r"h.jsonl:1: `pred_text` holds half a character"),
         (b"[1]\n", r"h.jsonl:1: a JSON object was expected, got list"),
         (b"\n", r"h.jsonl: no hypotheses in it"),
     ],

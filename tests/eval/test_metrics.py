@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from maya_eval.metrics import CharErrors, WordErrors
+from maya_eval.metrics import CharErrors, ClusterErrors, SentenceErrors, WordErrors
 
 
 def test_rates_and_counts_of_a_corpus():
@@ -63,3 +63,21 @@ def test_no_reference_gives_nan():
 def test_lists_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="one length, got 2, 1, 2"):
         WordErrors().update(["a", "b"], ["a"], ["1", "2"])
+
+
+def test_clusters_and_sentences_are_counted_too():
+    clusters, sentences = ClusterErrors(), SentenceErrors()
+    for metric in (clusters, sentences):
+        metric.update(["क्षत्रिय", "a"], ["क्षत्रीय", "a"], ["1", "2"])
+    assert clusters.compute()["rate"].item() == 0.25
+    assert sentences.compute()["rate"].item() == 0.5
+
+
+def test_a_call_gives_the_batch_and_keeps_the_corpus():
+    metric = WordErrors()
+    assert metric(["a b"], ["a x"], ["1"])["rate"].item() == 0.5
+    assert metric(["c d"], ["c d"], ["2"])["rate"].item() == 0.0
+    assert metric.compute()["rate"].item() == 0.25
+    metric.reset()
+    metric.update(["a"], ["a"], ["1"])
+    assert metric.compute()["utterances"].item() == 1

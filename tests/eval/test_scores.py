@@ -1,8 +1,17 @@
 import jiwer
 import pytest
 
-from maya_eval.hypotheses import Hypothesis
-from maya_eval.scores import macro_mean, permute_within_language, score
+from maya_eval.hypotheses import Hypothesis, write_hypotheses
+from maya_eval.measures import choose
+from maya_eval.scores import (
+    Scorer,
+    count,
+    macro_mean,
+    permute_within_language,
+    rows_by,
+    score,
+    score_file,
+)
 
 
 def _rows(*texts, lang="hi"):
@@ -91,3 +100,76 @@ def test_the_control_avoids_equal_sentences_where_it_can():
 def test_the_control_of_one_utterance_is_refused():
     with pytest.raises(ValueError, match="needs 2 or more utterances a language, 'hi' has 1"):
         permute_within_language(_rows(("a", "a")))
+
+
+def test_every_row_names_profile_and_version(hypotheses):
+    for name in ("raw", "indic-strict-v1", "vistaar"):
+        rows = score([row for row in hypotheses if row.lang != "en"], name)
+        assert {(row.profile, row.version) for row in rows} == {(name, "1")}
+
+
+def test_public_names_come_first_and_in_order(hypotheses):
+    row = score(hypotheses)[0].to_dict()
+    assert list(row)[:11] == [
+        "lang",
+        "profile",
+        "utterances",
+        "words",
+        "wer",
+        "cer",
+        "sub",
+        "del",
+        "ins",
+        "wer_low",
+        "wer_high",
+    ]
+    assert (row["wer"] * row["words"], row["ser"]) == (
+        pytest.approx(row["sub"] + row["del"] + row["ins"]),
+        row["sentence_errors"] / row["utterances"],
+    )
+
+
+def test_clusters_are_counted_beside_code_points():
+    (row,) = score(_rows(("क्षत्रिय", "क्षत्रीय")))
+    assert (row.cer, row.gcer) == (pytest.approx(1 / 8), pytest.approx(1 / 3))
+
+
+def test_the_interval_says_what_it_was_drawn_over(hypotheses):
+    assert {row.interval for row in score(hypotheses)} == {"speaker"}
+    for row in hypotheses:
+        row.speaker = None
+    assert {row.interval for row in score(hypotheses)} == {"utterance"}
+
+
+def test_an_empty_reference_is_a_word_for_vistaar():
+    (row,) = score(_rows(("।", "")), "vistaar")
+    assert (row.words, row.del_, row.wer) == (1, 1, 1.0)
+
+
+def test_a_language_that_a_profile_has_no_rules_for_has_no_row(hypotheses):
+    scorer = Scorer(["raw", "whisper-en"])
+    for row in hypotheses:
+        scorer.add(row)
+    assert [(row.profile, row.lang) for row in scorer.rows()][3:] == [("whisper-en", "en")]
+    assert scorer.uncovered == {"whisper-en": {"hi": 10, "ta": 10}}
+
+
+def test_counts_of_another_profile_are_refused(hypotheses):
+    with pytest.raises(ValueError, match="was counted under raw, not indic-strict-v1"):
+        rows_by(count(hypotheses, "raw"), "indic-strict-v1")
+
+
+def test_a_mean_over_two_profiles_is_refused(hypotheses):
+    with pytest.raises(ValueError, match="one profile and version, got indic-strict-v1, raw"):
+        macro_mean([*score(hypotheses, "raw"), *score(hypotheses)])
+
+
+def test_a_file_is_scored_as_a_list_is(tmp_path, hypotheses):
+    write_hypotheses(tmp_path / "h.jsonl", hypotheses)
+    assert score_file(tmp_path / "h.jsonl") == score(hypotheses)
+
+
+def test_measures_stand_in_the_row(hypotheses):
+    row = score(hypotheses, measures=choose(["script", "spacing"]))[0].to_dict()
+    assert row["script"]["fidelity"] == 1.0
+    assert row["spacing"]["wer"] <= row["wer"]

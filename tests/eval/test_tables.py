@@ -1,9 +1,15 @@
 import pytest
 from rich.console import Console
 
-from maya_eval.scores import score
+from maya_eval.compare import compare
+from maya_eval.gate import Limits, decide
+from maya_eval.hypotheses import Hypothesis
+from maya_eval.measures import MEASURES, choose
+from maya_eval.measures.langid import Identification
+from maya_eval.scores import count, score
 from maya_eval.summary import clock, parse_summary
-from maya_eval.tables import score_table, summary_table
+from maya_eval.tables import score_table, shown, summary_table
+from maya_eval.verdict_tables import comparison_table, confusion_table, measure_table, verdict_table
 
 
 def _printed(table, width=80):
@@ -40,6 +46,51 @@ def test_score_rows_fit_in_eighty_columns(hypotheses, profiles):
     text = _printed(score_table([row for name in profiles for row in score(hypotheses, name)]))
     assert text.count("mean of 3") == len(profiles)
     assert "\u2026" not in text
+
+
+def test_a_name_out_of_a_file_is_neither_markup_nor_control():
+    row = Hypothesis(utt_id="1", lang="hi", text="a", pred_text="a", speaker="[bold]\x1b[2Jx[/red]\u202e")
+    text = _printed(score_table(score([row], by="speaker"), "speaker"))
+    assert "[bold]\ufffd[2Jx[/red]\ufffd" in text
+    assert str(shown("")) == "(none)"
+    assert str(shown("\u0915\u094d\u200d\u0937")) == "\u0915\u094d\u200d\u0937"
+
+
+def test_two_profiles_have_no_mean_together(hypotheses):
+    rows = [*score(hypotheses, "raw"), *score(hypotheses, "indic-strict-v1")]
+    assert _printed(score_table(rows)).count("mean of 3") == 2
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_figures_of_a_measure_fit_in_eighty_columns(hypotheses, name):
+    text = _printed(measure_table(score(hypotheses, measures=choose([name])), MEASURES[name], "lang"))
+    assert f"{name}, profile indic-strict-v1" in text
+    assert "\u2026" not in text
+
+
+def test_a_comparison_shows_refusals_and_differences(hypotheses):
+    scored = count(hypotheses)
+    few = _printed(comparison_table(compare(scored, scored), "ctc", "llm"))
+    assert "10 utterances with speech" in " ".join(few.split())
+    enough = _printed(comparison_table(compare(scored, scored, minimum=5), "ctc", "llm"), width=100)
+    assert "+0.0 to +0.0" in enough
+    assert "not settled" in enough
+
+
+def test_a_verdict_names_what_failed(hypotheses):
+    verdict = decide({"ctc": hypotheses, "llm": hypotheses}, "raw", Limits(max_wer=0.0))
+    text = " ".join(_printed(verdict_table(verdict)).split())
+    assert "is not tested" in text
+    assert "fails: WER" in text
+
+
+def test_recognised_languages_are_a_table():
+    found = Identification()
+    for recognised in ("hi", "mr"):
+        row = Hypothesis(utt_id="1", lang="hi", text="", pred_text="", extra={"pred_lang": recognised})
+        found.add(row)
+    text = _printed(confusion_table(found))
+    assert "50.0 % right of 2" in text
 
 
 def test_a_summary_without_rows_is_refused():

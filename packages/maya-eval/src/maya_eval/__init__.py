@@ -1,3 +1,3 @@
 """Normalisation profiles, WER and CER, significance and reports for speech recognition."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,4 +1,4 @@
-"""Word and character errors as integer counts, and word alignments, all by one aligner (rapidfuzz).
+"""Word, character and cluster errors as integer counts, and word alignments, all by one aligner (rapidfuzz).
 
 Rates are made from sums of counts, at the very end. Alignments of least cost are not unique: other tools
 split the same total differently into substitutions, deletions and insertions.
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from rapidfuzz.distance import Levenshtein
+
+from maya_eval.graphemes import clusters
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,16 @@ def char_errors(ref: str, hyp: str) -> ErrorCounts:
     return _count(ref, hyp)
 
 
+def cluster_errors(ref: str, hyp: str) -> ErrorCounts:
+    """Returns the counts over grapheme clusters, spaces included."""
+    return _count(clusters(ref), clusters(hyp))
+
+
+def sentence_errors(ref: str, hyp: str) -> ErrorCounts:
+    """Returns one substitution where any word differs, over one sentence."""
+    return ErrorCounts(sub=int(ref.split() != hyp.split()), ref=1)
+
+
 def align_words(ref: str, hyp: str) -> Iterator[Span]:
     """Yields the word alignment of two texts in order, as stretches of one operation each."""
     ref_words, hyp_words = ref.split(), hyp.split()
@@ -63,7 +75,12 @@ def align_words(ref: str, hyp: str) -> Iterator[Span]:
 
 
 def _count(ref: Sequence[str], hyp: Sequence[str]) -> ErrorCounts:
-    counts = {"replace": 0, "delete": 0, "insert": 0}
+    sub = del_ = ins = 0
     for operation in Levenshtein.editops(ref, hyp):
-        counts[operation.tag] += 1
-    return ErrorCounts(counts["replace"], counts["delete"], counts["insert"], len(ref))
+        if operation.tag == "replace":
+            sub += 1
+        elif operation.tag == "delete":
+            del_ += 1
+        else:
+            ins += 1
+    return ErrorCounts(sub, del_, ins, len(ref))

@@ -1,32 +1,31 @@
-"""Runs any transcriber plugin over a segment index and appends raw text as JSON lines, batch by batch.
+"""Runs any transcriber plugin over a segment index or a benchmark and appends raw text as JSON lines.
 
 A run that is started again skips what is written, unless the weights or the index have changed since: then it
-starts anew. No sibling is imported: the transcriber is found by its
-entry point, and the index is opened by maya-data (extra `run`), which is loaded by name.
+starts anew. The clips of the worst utterances are written beside the file, for a report to play.
 """
 
 import hashlib
 import json
-import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from rich.console import Console
 from rich.progress import track
 
-from maya_eval.hypotheses import Hypothesis, read_hypotheses
+from maya_eval.appended import Appended
+from maya_eval.benchmarks import load_benchmark
+from maya_eval.clips import CLIPS, write_clips
 from maya_eval.plugins import find
+from maya_eval.sources import Source, benchmark_source, index_source
+from maya_eval.transcribing import RunReport, Worker
 
-SAMPLING_RATE = 16000
-"""Of the arrays that a transcriber gets, as the plugin contract has it."""
 LINES = 10
 """Progress lines of a run whose output is no terminal."""
-INSTALL = "reading an index needs maya-data; pip install 'maya-eval[run]'"
+WEIGHTS = ("*.safetensors", "*.bin", "*.nemo", "*.onnx")
 
 
 @dataclass(kw_only=True)
@@ -35,20 +34,38 @@ class RunConfig:
 
     model: str
     """Folder (or name) that the transcriber opens."""
-    index: Path
-    """Segment index made by `maya-data index`."""
+    index: Path | None = None
+    """Segment index made by `maya-data index`; either this or `benchmark`."""
+    benchmark: str | None = None
+    """A YAML file, or the name of one in `configs/benchmark`."""
     out: Path
-    """JSON lines; appended to while model and index stay what they are."""
+    """JSON lines; appended to while model and source stay what they are."""
     transcriber: str = "maya-llm"
     """Plugin of `maya.transcribers`, or `module:Class`."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Fields of that plugin."""
+    """Fields of that plugin; texts are read as the type of the field."""
     device: str = "cpu"
     batch_size: int = 16
+    warmup: int | None = None
+    """Batches transcribed once more before the clock counts; None: one on an accelerator, none on a CPU."""
+    root: str | None = None
+    """Where the benchmark's data lie, instead of what its file says."""
+    langs: list[str] | None = None
+    """Languages of the benchmark; all when None."""
+    sets: list[str] | None = None
+    """Sets of the benchmark; all when None."""
+    configs: Path | None = None
+    """Folder of configs to look the benchmark up in."""
+    clips: int = CLIPS
+    """Sound of so many of the worst utterances is kept for the report; 0 keeps none."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"`batch_size` must be 1 or more, got {self.batch_size}")
+        if (self.index is None) == (self.benchmark is None):
+            raise ValueError("a run needs either `index` or `benchmark`")
+        for name, least in (("batch_size", 1), ("warmup", 0), ("clips", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"`{name}` must be {least} or more, got {value}")
 
     @property
     def system(self) -> str:
@@ -57,65 +74,95 @@ class RunConfig:
         return f"{self.transcriber}({chosen})" if chosen else self.transcriber
 
 
-@dataclass(kw_only=True)
-class RunReport:
-    """What one call did."""
-
-    kept: int = 0
-    """Utterances that were in the file already."""
-    new: int = 0
-    skipped: list[str] = field(default_factory=list)
-    """Why an utterance could not be read, one sentence each."""
-    audio_seconds: float = 0.0
-    work_seconds: float = 0.0
-
-    @property
-    def rtf_text(self) -> str:
-        """Seconds of work (features and decoding, file reading not counted) a second of audio."""
-        return f"{self.work_seconds / self.audio_seconds:.3f}" if self.audio_seconds else "-"
-
-
 def run(config: RunConfig, progress: bool = True) -> RunReport:
-    """Transcribes every segment of the index that the output does not hold yet."""
+    """Transcribes every utterance of the source that the output does not hold yet."""
+    if config.model.startswith(("/", "./", "../", "~")) and not Path(config.model).exists():
+        raise ValueError(f"{config.model}: no such model")
     plugin = find("transcribers", config.transcriber, allow_path=True)
-    index = _data("index").SegmentIndex.open(config.index)
-    origin = {
-        "system": config.system,
-        "model": config.model,
-        "fingerprint": _fingerprint(config.model, index),
-    }
-    done = _resume(config.out, origin)
-    pending = [i for i in index.durations.argsort(kind="stable") if index.row(int(i)).id not in done]
-    report = RunReport(kept=len(done))
-    if not pending:
-        return report
-    transcriber = _configured(plugin, config).build(model=config.model, device=config.device)
-    batches = [pending[at : at + config.batch_size] for at in range(0, len(pending), config.batch_size)]
-    config.out.parent.mkdir(parents=True, exist_ok=True)
-    with config.out.open("a" if done else "w", encoding="utf-8") as file:
-        for batch in _shown(batches, progress):
-            rows = _transcribe(transcriber, *_read(index, batch, report), config.batch_size, report)
-            for row in rows:
-                row.extra = dict(origin)
-            file.writelines(row.to_json() + "\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
+    configured = _configured(plugin, config)
+    source = _source(config)
+    output = Appended(
+        config.out,
+        {
+            "system": config.system,
+            "model": config.model,
+            "fingerprint": _fingerprint(config.model, source),
+        },
+    )
+    pending = [item for item in source.utterances if not output.holds(item.utt_id, item.text)]
+    report = RunReport(kept=len(source.utterances) - len(pending))
+    if pending:
+        transcriber = configured.build(model=config.model, device=config.device)
+        batches = [pending[at : at + config.batch_size] for at in range(0, len(pending), config.batch_size)]
+        worker = Worker(transcriber, config.device, config.batch_size, config.warmup)
+        with output:
+            for batch in _shown(batches, progress):
+                output.append(worker.lines(batch, output.origin, report))
+    if report.skipped:
+        report.references = _write_references(config.out, source)
+    if config.clips:
+        _keep_clips(config, output, source, report)
     return report
+
+
+def _write_references(out: Path, source: Source) -> Path:
+    """Writes what should have been answered, so that a score can refuse, or count, what is missing."""
+    path = out.with_suffix(".refs")
+    rows = [
+        {"utt_id": item.utt_id, "lang": item.lang, "text": item.text} | item.columns
+        for item in source.utterances
+    ]
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+def _keep_clips(config: RunConfig, output: Appended, source: Source, report: RunReport) -> None:
+    try:
+        report.clips = write_clips(config.out, output.rows.values(), source.utterances, config.clips)
+    except ImportError as error:
+        print(f"no clips are kept: {error}", file=sys.stderr)
+
+
+def _source(config: RunConfig) -> Source:
+    if config.index is not None:
+        return index_source(config.index)
+    chosen = load_benchmark(
+        str(config.benchmark), root=config.root, langs=config.langs, sets=config.sets, configs=config.configs
+    )
+    return benchmark_source(chosen)
 
 
 def _configured(plugin: Any, config: RunConfig) -> Any:
     known = [field.name for field in fields(plugin)]
+    hints = _hints(plugin)
     for name in config.options:
         if name not in known:
             raise ValueError(f"{config.transcriber} has no field {name!r}; it has: {', '.join(known)}")
-    return plugin(**config.options)
+    return plugin(**{name: _typed(name, value, hints.get(name)) for name, value in config.options.items()})
 
 
-def _data(module: str) -> Any:
+def _hints(plugin: Any) -> dict[str, Any]:
     try:
-        return import_module(f"maya_data.{module}")
-    except ModuleNotFoundError as error:
-        raise ImportError(INSTALL) from error
+        return get_type_hints(plugin)
+    except NameError:  # annotations that only a type checker can see: the texts stay as they are
+        return {}
+
+
+def _typed(name: str, value: Any, wanted: Any) -> Any:
+    """Reads a text from the command line as the type of the field; the plugin checks what it says."""
+    kinds = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
+    if not isinstance(value, str):
+        return value
+    if value in ("null", "None") and NoneType in kinds:
+        return None
+    if not {bool, int, float}.intersection(kinds) or str in kinds:
+        return value
+    try:
+        return json.loads(value.lower())
+    except ValueError as error:
+        named = getattr(wanted, "__name__", wanted)
+        raise ValueError(f"`{name}` must be of type {named}, got {value!r}") from error
 
 
 def _shown(batches: list[Any], progress: bool) -> Iterator[Any]:
@@ -132,87 +179,12 @@ def _shown(batches: list[Any], progress: bool) -> Iterator[Any]:
             print(f"transcribing: {done} of {total} utterances", file=sys.stderr, flush=True)
 
 
-def _fingerprint(model: str, index: Any) -> str:
-    """Equal for equal weights (the model's and, where it has one, its LLM's) and an equal index."""
-    digest = hashlib.sha256(str(index.fingerprint).encode())
-    for folder in (Path(model), Path(model) / "llm"):
-        for path in sorted(folder.glob("*.safetensors")):
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+def _fingerprint(model: str, source: Source) -> str:
+    """Equal for equal weights (the model's and, where it has one, its LLM's) and an equal source."""
+    digest = hashlib.sha256(source.fingerprint.encode())
+    folders = [Path(model), Path(model) / "llm"] if Path(model).is_dir() else []
+    found = [path for folder in folders for kind in WEIGHTS for path in sorted(folder.glob(kind))]
+    for path in found or [path for path in (Path(model),) if path.is_file()]:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
-
-
-def _resume(out: Path, origin: dict[str, str]) -> set[str]:
-    """Returns the ids that are written, after a torn last line (of a run that was killed) is cut off.
-
-    None are when other weights or another index made them.
-    """
-    if not out.exists() or not _cut_torn_line(out):
-        return set()
-    rows = read_hypotheses(out)
-    for system, model in {(row.extra.get("system"), row.extra.get("model")) for row in rows}:
-        if (system, model) != (origin["system"], origin["model"]):
-            raise ValueError(f"{out} holds outputs of {system} with {model}; give this run another file")
-    if any(row.extra.get("fingerprint") != origin["fingerprint"] for row in rows):
-        print(f"{out} is started anew: {origin['model']} or the index has changed since", file=sys.stderr)
-        return set()
-    return {row.utt_id for row in rows}
-
-
-def _cut_torn_line(path: Path) -> int:
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        try:
-            json.loads(content[whole:])
-        except ValueError:
-            os.truncate(path, whole)
-        else:
-            with path.open("ab") as file:
-                file.write(b"\n")
-            whole = len(content) + 1
-    return whole
-
-
-def _read(index: Any, batch: list[int], report: RunReport) -> tuple[list[Any], list[Any]]:
-    fetch = _data("fetch")
-    segments, waveforms = [], []
-    for i in batch:
-        try:
-            waveforms.append(fetch.read_audio(index, int(i), SAMPLING_RATE))
-        except fetch.CorruptAudio as error:
-            report.skipped.append(str(error))
-        else:
-            segments.append(index.row(int(i)))
-    return segments, waveforms
-
-
-def _transcribe(
-    transcriber: Any, segments: list[Any], waveforms: list[Any], batch_size: int, report: RunReport
-) -> list[Hypothesis]:
-    if not segments:
-        return []
-    langs = [segment.lang for segment in segments]
-    seconds, outputs = _timed(lambda: transcriber.transcribe(waveforms, langs=langs, batch_size=batch_size))
-    audio = sum(segment.duration for segment in segments)
-    report.new += len(segments)
-    report.audio_seconds += audio
-    report.work_seconds += seconds
-    return [
-        Hypothesis(
-            utt_id=segment.id,
-            lang=segment.lang,
-            text=segment.text,
-            pred_text=output.text,
-            duration=round(float(segment.duration), 3),
-            elapsed=round(seconds * segment.duration / audio, 4),
-            speaker=getattr(segment, "speaker", None) or None,
-        )
-        for segment, output in zip(segments, outputs, strict=True)
-    ]
-
-
-def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
-    result = work()
-    return time.perf_counter() - start, result

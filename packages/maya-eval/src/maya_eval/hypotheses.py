@@ -5,6 +5,7 @@ carries is kept in `extra` and can be scored by.
 """
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ class HypothesisError(ValueError):
     """A line that cannot be used; the message names file and line."""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Hypothesis:
     """What a system wrote for one utterance, beside what was said."""
 
@@ -50,55 +51,114 @@ _COLUMNS = ("utt_id", "lang", "text", "pred_text", "duration", "elapsed", "speak
 _TEXTS = ("utt_id", "lang", "text", "pred_text")
 
 
-def read_hypotheses(path: str | os.PathLike[str], default_lang: str | None = None) -> list[Hypothesis]:
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How the lines of a file are to be taken."""
+
+    default_lang: str | None = None
+    """The language of lines that name none."""
+    empty_if_absent: tuple[str, ...] = ()
+    """Texts that a line may lack: `pred_text` where a missing output counts as an empty one."""
+
+
+def read_hypotheses(
+    path: str | os.PathLike[str], default_lang: str | None = None, *, missing_is_empty: bool = False
+) -> list[Hypothesis]:
     """Returns the hypotheses of a JSON lines file.
 
     Args:
         path: the file.
         default_lang: the language of lines that name none.
+        missing_is_empty: a line without `pred_text` is taken as an empty output, instead of being refused.
     """
+    absent = ("pred_text",) if missing_is_empty else ()
+    return list(iter_hypotheses(path, Reading(default_lang=default_lang, empty_if_absent=absent)))
+
+
+def iter_hypotheses(path: str | os.PathLike[str], reading: Reading | None = None) -> Iterator[Hypothesis]:
+    """Yields the hypotheses of a JSON lines file one by one; an id that comes twice is refused.
+
+    Raises:
+        HypothesisError: a line that cannot be used, a file without any, or no such file.
+    """
+    reading = reading or Reading()
     lines_of: dict[str, int] = {}
-    rows = []
-    for number, hypothesis in _numbered(Path(path), default_lang):
+    for number, hypothesis in _numbered(Path(path), reading):
         first = lines_of.setdefault(hypothesis.utt_id, number)
         if first != number:
             raise HypothesisError(
                 f"{path}:{number}: utt_id {hypothesis.utt_id!r} stands already on line {first}"
             )
-        rows.append(hypothesis)
-    if not rows:
+        yield hypothesis
+    if not lines_of:
         raise HypothesisError(f"{path}: no hypotheses in it, one JSON object a line was expected")
-    return rows
 
 
-def _numbered(path: Path, default_lang: str | None) -> Iterator[tuple[int, Hypothesis]]:
+def _numbered(path: Path, reading: Reading) -> Iterator[tuple[int, Hypothesis]]:
     if not path.is_file():
         raise HypothesisError(f"{path}: no such file; JSON lines made by `maya-eval run` were expected")
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                yield number, _parse(line, f"{path}:{number}", default_lang)
+                yield number, _parse(line, f"{path}:{number}", reading)
 
 
-def _parse(line: bytes, where: str, default_lang: str | None) -> Hypothesis:
+def _parse(line: bytes, where: str, reading: Reading) -> Hypothesis:
+    row = _object(line, where)
+    _take_foreign_names(row)
+    row["lang"] = row.get("lang") or reading.default_lang
+    for name in reading.empty_if_absent:
+        row[name] = "" if row.get(name) is None else row[name]
+    for name in _TEXTS:
+        _check_text(name, row.get(name), where)
+    for name in ("duration", "elapsed"):
+        _check_seconds(name, row.get(name), where)
+    known = {name: row.pop(name) for name in _COLUMNS if name in row}
+    if (speaker := known.get("speaker")) is not None:
+        known["speaker"] = str(speaker) or None
+    return Hypothesis(**known, extra=row)
+
+
+def _object(line: bytes, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise HypothesisError(f"{where}: not UTF-8 at byte {error.start}") from error
-    except json.JSONDecodeError as error:
-        raise HypothesisError(f"{where}: not a JSON object ({error.msg} at column {error.colno})") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        what = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
+        raise HypothesisError(f"{where}: not a JSON object ({what})") from error
     if not isinstance(row, dict):
         raise HypothesisError(f"{where}: a JSON object was expected, got {type(row).__name__}")
-    row.setdefault("utt_id", row.get("audio_filepath"))
-    row["lang"] = row.get("lang") or default_lang
-    for name in _TEXTS:
-        if not isinstance(row.get(name), str):
-            raise HypothesisError(f"{where}: `{name}` must be a text, got {row.get(name)!r}")
-    for name in ("duration", "elapsed"):
-        if not isinstance(row.get(name), int | float | None):
-            raise HypothesisError(f"{where}: `{name}` must be a number of seconds, got {row[name]!r}")
-    known = {name: row.pop(name) for name in _COLUMNS if name in row}
-    return Hypothesis(**known, extra=row)
+    return row
+
+
+def _take_foreign_names(row: dict[str, Any]) -> None:
+    """Lines of NeMo and the Open ASR Leaderboard: `audio_filepath` (`offset`) as id, `time` as elapsed."""
+    utt_id = row.get("utt_id")
+    if utt_id is None and isinstance(row.get("audio_filepath"), str):
+        offset = row.get("offset")
+        row["utt_id"] = f"{row['audio_filepath']}#{offset}" if offset else row["audio_filepath"]
+        if "elapsed" not in row and isinstance(row.get("time"), int | float):
+            row["elapsed"] = row["time"]
+    elif isinstance(utt_id, int) and not isinstance(utt_id, bool):
+        row["utt_id"] = str(utt_id)
+
+
+def _check_text(name: str, value: object, where: str) -> None:
+    if not isinstance(value, str) or (name in ("utt_id", "lang") and not value):
+        raise HypothesisError(f"{where}: `{name}` must be a text, got {value!r}")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise HypothesisError(f"{where}: `{name}` holds half a character (a lone surrogate)") from error
+
+
+def _check_seconds(name: str, value: object, where: str) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise HypothesisError(f"{where}: `{name}` must be a number of seconds, got {value!r}")
 
 
 def write_hypotheses(path: str | os.PathLike[str], rows: Iterable[Hypothesis]) -> None:

@@ -1,6 +1,7 @@
-"""Word and character errors as `torchmetrics.Metric`s, exact over ranks: a row of int64 an utterance.
+"""Word, character, cluster and sentence errors as `torchmetrics.Metric`s: a row of int64 an utterance.
 
-Float32 counters stop counting at 2**24; rows do not, and an utterance that two ranks saw is counted once.
+They are exact over ranks: float32 counters stop counting at 2**24, rows do not, and an utterance that two
+ranks saw (samplers pad) is counted once.
 """
 
 import hashlib
@@ -11,9 +12,17 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from maya_eval.edits import ErrorCounts, char_errors, word_errors
+from maya_eval.edits import ErrorCounts, char_errors, cluster_errors, sentence_errors, word_errors
 
-__all__ = ["CharErrors", "ErrorCounts", "WordErrors", "char_errors", "word_errors"]
+__all__ = [
+    "CharErrors",
+    "ClusterErrors",
+    "ErrorCounts",
+    "SentenceErrors",
+    "WordErrors",
+    "char_errors",
+    "word_errors",
+]
 
 
 class _ErrorMetric(Metric):
@@ -57,7 +66,7 @@ class _ErrorMetric(Metric):
 
     def sync(self, *args: Any, **kwargs: Any) -> None:
         """Gathers the rows of all ranks; a rank that saw nothing takes part with an empty table."""
-        if not self.rows:
+        if isinstance(self.rows, list) and not self.rows:
             self.rows = [self._table([])]
         super().sync(*args, **kwargs)
 
@@ -79,6 +88,18 @@ class CharErrors(_ErrorMetric):
     """Character errors of a corpus, exact over ranks."""
 
     count = staticmethod(char_errors)
+
+
+class ClusterErrors(_ErrorMetric):
+    """Grapheme cluster errors of a corpus, exact over ranks."""
+
+    count = staticmethod(cluster_errors)
+
+
+class SentenceErrors(_ErrorMetric):
+    """Utterances with any word error, exact over ranks."""
+
+    count = staticmethod(sentence_errors)
 
 
 def _key(utt_id: str) -> int:

@@ -1,57 +1,38 @@
-"""From hypotheses to score rows: a language (or any column) a row, and means that name their parts."""
+"""From hypotheses to score rows: a language (or any columns) a row, and means that name their parts."""
 
 import os
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from maya_eval.edits import ErrorCounts, char_errors, word_errors
-from maya_eval.hypotheses import Hypothesis, read_hypotheses
+from maya_eval.buckets import Grouping, Key
+from maya_eval.counting import Scored, count_all, count_one
+from maya_eval.hypotheses import Hypothesis, iter_hypotheses
+from maya_eval.measures.langid import Identification
+from maya_eval.measures.measure import Measure
+from maya_eval.normalize import ALSO_KNOWN, LANGS
 from maya_eval.normalize import profile as find_profile
-from maya_eval.significance import bootstrap_interval
+from maya_eval.rows import UNKNOWN, ScoreRow, Tally
+from maya_eval.speed import Speed
+
+__all__ = [
+    "HEADLINE",
+    "MacroMean",
+    "ScoreRow",
+    "Scored",
+    "Scorer",
+    "count",
+    "macro_mean",
+    "permute_within_language",
+    "rows_by",
+    "score",
+    "score_file",
+]
 
 HEADLINE = "indic-strict-v1"
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One utterance with its counts, under one profile."""
-
-    hypothesis: Hypothesis
-    ref: str
-    hyp: str
-    words: ErrorCounts
-    chars: ErrorCounts
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreRow:
-    """Scores of one group of utterances; rates are fractions, None where there is no reference word."""
-
-    group: str
-    profile: str
-    utterances: int
-    words: int
-    wer: float | None
-    cer: float | None
-    sub: int
-    del_: int
-    ins: int
-    wer_low: float | None
-    wer_high: float | None
-    sentence_errors: int
-    seconds: float
-
-    def to_dict(self, by: str = "lang") -> dict[str, Any]:
-        """Returns the row as JSON takes it, the group under the name of its column."""
-        row = asdict(self)
-        return {by: row.pop("group"), "profile": row.pop("profile")} | {
-            {"del_": "del"}.get(name, name): value for name, value in row.items()
-        }
 
 
 @dataclass(frozen=True)
@@ -64,70 +45,111 @@ class MacroMean:
     parts: tuple[str, ...]
 
 
-def count(hypotheses: Sequence[Hypothesis], profile: str = HEADLINE) -> list[Scored]:
+class Scorer:
+    """Adds utterances one by one under several profiles; no text is kept, so a file may be of any length.
+
+    A profile without rules for a language (`whisper-en` for Hindi) has no row for it; `uncovered` says where.
+    A language that no scoring knows is refused by every profile but `raw`.
+    """
+
+    def __init__(
+        self, profiles: Sequence[str], by: Grouping | None = None, measures: Sequence[Measure] = ()
+    ) -> None:
+        self.profiles = [find_profile(name) for name in profiles]
+        self.by = by or Grouping()
+        self.measures = measures
+        self.tallies: dict[str, dict[Key, Tally]] = {p.name: {} for p in self.profiles}
+        self.uncovered: dict[str, Counter[str]] = defaultdict(Counter)
+        self.identification = Identification()
+        self.speed = Speed()
+        self.watch: Callable[[Scored], None] | None = None
+        """Called with every counted utterance, for what is kept elsewhere."""
+        self._speakers: dict[str, int] = {}
+
+    def add(self, row: Hypothesis) -> None:
+        """Counts one utterance under every profile."""
+        self.identification.add(row)
+        self.speed.add(row)
+        for profile in self.profiles:
+            if profile.covers(row.lang) or row.lang not in (*LANGS, *ALSO_KNOWN):
+                self.add_scored(count_one(row, profile))
+            else:
+                self.uncovered[profile.name][row.lang] += 1
+
+    def add_scored(self, item: Scored) -> None:
+        """Adds an utterance that is counted already."""
+        groups, key = self.tallies[item.profile], self.by.key(item)
+        if (tally := groups.get(key)) is None:
+            tally = groups[key] = Tally(self.measures)
+        speaker = item.hypothesis.speaker
+        code = UNKNOWN if speaker is None else self._speakers.setdefault(speaker, len(self._speakers))
+        tally.add(item, code)
+        if self.watch is not None:
+            self.watch(item)
+
+    def rows(self, seed: int = 0) -> list[ScoreRow]:
+        """Returns the rows of all profiles in the order given, groups in theirs."""
+        names = self.by.columns
+        return [
+            tally.row(tuple(zip(names, (value for _, value in key), strict=True)), p.name, p.version, seed)
+            for p in self.profiles
+            for key, tally in sorted(self.tallies[p.name].items())
+        ]
+
+
+def count(hypotheses: Iterable[Hypothesis], profile: str = HEADLINE) -> list[Scored]:
     """Returns every utterance with its integer counts under that profile."""
-    normalize = find_profile(profile)
-    scored = []
-    for row in hypotheses:
-        try:
-            ref, hyp = normalize(row.text, row.lang), normalize(row.pred_text, row.lang)
-        except ValueError as error:
-            raise ValueError(f"utterance {row.utt_id!r}: {error}") from error
-        scored.append(Scored(row, ref, hyp, word_errors(ref, hyp), char_errors(ref, hyp)))
-    return scored
+    return list(count_all(hypotheses, find_profile(profile)))
 
 
 def score(
-    hypotheses: Sequence[Hypothesis], profile: str = HEADLINE, by: str = "lang", *, seed: int = 0
+    hypotheses: Iterable[Hypothesis],
+    profile: str = HEADLINE,
+    by: str = "lang",
+    *,
+    measures: Sequence[Measure] = (),
+    edges: Mapping[str, tuple[float, ...]] | None = None,
+    seed: int = 0,
 ) -> list[ScoreRow]:
     """Returns one row for each value of the column `by`, in alphabetical order.
 
     Args:
         hypotheses: utterances of any languages.
         profile: name of the normalisation.
-        by: column to group by: `lang`, `speaker` or anything the lines carry.
+        by: columns to group by, with commas: `lang`, `speaker`, `duration` or anything the lines carry.
+        measures: what is counted beside WER and CER.
+        edges: where numbers of a column are parted into buckets.
         seed: of the bootstrap behind `wer_low` and `wer_high` (95 %, over speakers where all are known).
     """
-    return rows_by(count(hypotheses, profile), profile, by, seed=seed)
+    return rows_by(count(hypotheses, profile), profile, by, measures=measures, edges=edges, seed=seed)
 
 
-def rows_by(scored: Sequence[Scored], profile: str, by: str = "lang", *, seed: int = 0) -> list[ScoreRow]:
-    """Returns `score`'s rows from utterances that are counted already."""
-    groups: dict[str, list[Scored]] = defaultdict(list)
+def rows_by(
+    scored: Iterable[Scored],
+    profile: str,
+    by: str = "lang",
+    *,
+    measures: Sequence[Measure] = (),
+    edges: Mapping[str, tuple[float, ...]] | None = None,
+    seed: int = 0,
+) -> list[ScoreRow]:
+    """Returns `score`'s rows from utterances that are counted already; counts of two profiles are refused."""
+    scorer = Scorer([profile], Grouping.parse(by, edges), measures)
     for item in scored:
-        groups[item.hypothesis.column(by)].append(item)
-    return [_row(name, items, profile, seed) for name, items in sorted(groups.items())]
-
-
-def _row(group: str, items: list[Scored], profile: str, seed: int) -> ScoreRow:
-    words = sum((item.words for item in items), ErrorCounts())
-    chars = sum((item.chars for item in items), ErrorCounts())
-    speakers = [item.hypothesis.speaker for item in items]
-    low, high = bootstrap_interval(
-        np.array([item.words.errors for item in items]),
-        np.array([item.words.ref for item in items]),
-        None if None in speakers or len(set(speakers)) < 2 else speakers,
-        seed=seed,
-    )
-    return ScoreRow(
-        group=group,
-        profile=profile,
-        utterances=len(items),
-        words=words.ref,
-        wer=words.rate,
-        cer=chars.rate,
-        sub=words.sub,
-        del_=words.del_,
-        ins=words.ins,
-        wer_low=low,
-        wer_high=high,
-        sentence_errors=sum(item.words.errors > 0 for item in items),
-        seconds=sum(item.hypothesis.duration or 0.0 for item in items),
-    )
+        if item.profile not in ("", profile):
+            raise ValueError(
+                f"utterance {item.hypothesis.utt_id!r} was counted under {item.profile}, not {profile}: "
+                "one row has one profile"
+            )
+        scorer.add_scored(item if item.profile else replace(item, profile=profile))
+    return scorer.rows(seed)
 
 
 def macro_mean(rows: Sequence[ScoreRow]) -> MacroMean:
-    """Returns the plain mean of the rows that have a rate."""
+    """Returns the plain mean of the rows that have a rate; rows of two profiles are refused."""
+    if len(mixed := {(row.profile, row.version) for row in rows}) > 1:
+        names = ", ".join(sorted(name for name, _ in mixed))
+        raise ValueError(f"a mean is over rows of one profile and version, got {names}")
     rated = [row for row in rows if row.wer is not None and row.cer is not None]
     return MacroMean(
         wer=float(np.mean([row.wer for row in rated])) if rated else None,
@@ -168,5 +190,8 @@ def _derange(positions: list[int], texts: list[str], seed: str) -> list[tuple[in
 
 
 def score_file(path: str | os.PathLike[str], profile: str = HEADLINE, by: str = "lang") -> list[ScoreRow]:
-    """Returns the rows of a JSON lines file."""
-    return score(read_hypotheses(path), profile, by)
+    """Returns the rows of a JSON lines file, read line by line."""
+    scorer = Scorer([profile], Grouping.parse(by))
+    for row in iter_hypotheses(path):
+        scorer.add(row)
+    return scorer.rows()

@@ -1,9 +1,11 @@
 """Scores as terminal tables (rich): the rows of `maya-eval score`, and the one table a run ends with."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +14,7 @@ from maya_eval.scores import ScoreRow, macro_mean
 from maya_eval.summary import Cell, Summary, clock, parse_summary, percent, rates
 
 SHADES = ((0.10, "green"), (0.20, "yellow"), (0.50, "dark_orange"), (float("inf"), "red"))
+ROOM = 100
 KINDS = ("sub", "del", "ins")
 
 
@@ -97,8 +100,9 @@ def score_table(rows: Sequence[ScoreRow], by: str = "lang") -> Table:
     """
     profiles = list(dict.fromkeys(row.profile for row in rows))
     several = len(profiles) > 1
+    version = "" if several else f", version {rows[0].version}" if rows[0].version else ""
     table = Table(
-        title=None if several else f"profile {profiles[0]}",
+        title=None if several else f"profile {profiles[0]}{version}",
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -107,10 +111,27 @@ def score_table(rows: Sequence[ScoreRow], by: str = "lang") -> Table:
     if several:
         table.add_column("profile", no_wrap=True)
     for name in ("WER %", "95 %", "CER %", *([] if several else KINDS), "words", "utterances"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", overflow="fold")
     for profile in profiles:
         _add_profile(table, [row for row in rows if row.profile == profile], several)
     return table
+
+
+def wide_console() -> Console:
+    """Returns a console that gives large counts room where the output is a file and not a terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=max(console.width, ROOM))
+
+
+def shown(name: str) -> Text:
+    """Returns a name out of a file as it may be printed: no markup, no control characters."""
+    visible = "".join("\ufffd" if _steers(character) else character for character in name)
+    return Text(visible or "(none)")
+
+
+def _steers(character: str) -> bool:
+    """Whether a character could move the cursor or turn the direction of what follows."""
+    return unicodedata.category(character) in ("Cc", "Cs") or character in "\u202a\u202b\u202c\u202d\u202e"
 
 
 def _add_profile(table: Table, rows: Sequence[ScoreRow], several: bool) -> None:
@@ -118,7 +139,7 @@ def _add_profile(table: Table, rows: Sequence[ScoreRow], several: bool) -> None:
         low, high = percent(row.wer_low), percent(row.wer_high)
         interval = "-" if row.wer_low is None else f"{low}-{high}"
         kinds = [] if several else [str(n) for n in (row.sub, row.del_, row.ins)]
-        name = [row.group or "(none)", *([row.profile] if several else [])]
+        name: list[str | Text] = [shown(row.group), *([row.profile] if several else [])]
         counts = [*kinds, str(row.words), str(row.utterances)]
         table.add_row(*name, _rate(row.wer, True), interval, percent(row.cer), *counts)
     if len(rows) > 1:

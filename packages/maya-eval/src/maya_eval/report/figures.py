@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from maya_eval.languages import english_name, own_name
-from maya_eval.report.markup import head_color, note, section, tag, text
+from maya_eval.report.markup import head_color, head_label, note, section, tag, text
 from maya_eval.scores import ScoreRow
 from maya_eval.summary import Summary, clock
 
@@ -22,12 +22,13 @@ class _Frame(NamedTuple):
         return TOP + (HEIGHT - TOP - BOTTOM) * (1 - min(rate, self.top) / self.top)
 
 
-def bars(summary: Summary, intervals: Mapping[str, Sequence[ScoreRow]]) -> str:
+def bars(summary: Summary, intervals: Mapping[str, Sequence[ScoreRow]], anchor: str = "bars") -> str:
     """Returns grouped WER bars, a group a language and a bar a head.
 
     Args:
         summary: the rates.
         intervals: score rows by head, for the whiskers; may be empty.
+        anchor: id of the section.
     """
     rates = [c.wer for h in summary.heads for lang in summary.langs if (c := summary.cell(h, lang)) and c.wer]
     highs = [row.wer_high or 0.0 for rows in intervals.values() for row in rows]
@@ -39,14 +40,14 @@ def bars(summary: Summary, intervals: Mapping[str, Sequence[ScoreRow]]) -> str:
         "svg", drawing, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label="WER by language and head"
     )
     legend = "".join(
-        tag("span", text(head.upper()), class_="key", style=f"--c:{head_color(i)}")
+        tag("span", text(head_label(head)), class_="key", style=f"--c:{head_color(i)}")
         for i, head in enumerate(summary.heads)
     )
     whiskers = (
         " Whiskers: 95 % bootstrap interval, voices drawn together where they are known." if highs else ""
     )
     return section(
-        "bars",
+        anchor,
         "Word error rate",
         tag("div", legend, class_="legend"),
         tag("div", svg, class_="scroll chart"),
@@ -75,14 +76,15 @@ def _group(summary: Summary, position: int, frame: _Frame, ranges: Mapping[tuple
     for i, head in enumerate(summary.heads):
         cell = summary.cell(head, lang)
         if cell is not None and cell.wer is not None:
-            tip = f"{english_name(lang)}, {head.upper()}: {100 * cell.wer:.1f} %"
+            tip = f"{english_name(lang)}, {head_label(head)}: {100 * cell.wer:.1f} %"
             marks += _bar(first + width * i, width, cell.wer, frame, (head_color(i), tip))
             marks += _whisker(first + width * (i + 0.5), ranges.get((head, lang)), frame)
     middle = f'x="{start + frame.slot / 2:.1f}" text-anchor="middle"'
     marks += (
         f'<text class="label" {middle} y="{HEIGHT - 26}" lang="{text(lang)}">{text(own_name(lang))}</text>'
     )
-    return marks + f'<text class="axis" {middle} y="{HEIGHT - 8}">{text(english_name(lang))}</text>'
+    english = english_name(lang) if english_name(lang) != own_name(lang) else lang
+    return marks + f'<text class="axis" {middle} y="{HEIGHT - 8}">{text(english)}</text>'
 
 
 def _bar(x: float, width: float, rate: float, frame: _Frame, look: tuple[str, str]) -> str:

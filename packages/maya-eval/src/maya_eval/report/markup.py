@@ -3,7 +3,7 @@
 from html import escape
 
 from maya_eval.languages import english_name, own_name
-from maya_eval.summary import percent
+from maya_eval.summary import HEAD_ORDER, percent
 
 HEAT_TOP = {"wer": 0.40, "cer": 0.12}
 
@@ -41,14 +41,21 @@ def language(lang: str) -> str:
     return tag("span", text(own), lang=lang, class_="own") + " " + tag("span", text(beside), class_="quiet")
 
 
-def rate_cell(rate: float | None, kind: str = "wer", *, heated: bool = True, class_: str = "") -> str:
+def rate_cell(
+    rate: float | None, kind: str = "wer", *, heated: bool = True, class_: str = "", title: str = ""
+) -> str:
     """Returns a table cell with a percentage, coloured from calm green to warm red."""
     heat = "" if rate is None or not heated else f"--h:{min(1.0, rate / HEAT_TOP[kind]):.3f}"
-    return tag(
-        "td", text(percent(rate)), style=heat, class_=f"rate {kind} {'heat' if heat else ''} {class_}".strip()
-    )
+    look = "heat" if heat else "none" if rate is None else ""
+    classes = " ".join(filter(None, ("rate", kind, look, class_)))
+    return tag("td", text(percent(rate)), style=heat, class_=classes, title=title)
 
 
 def head_color(position: int) -> str:
     """Returns the colour of the n-th head, as CSS."""
     return f"var(--head-{position % 4})"
+
+
+def head_label(head: str) -> str:
+    """Returns how a system is called on the page: a head of a model in capitals, any other as it is."""
+    return head.upper() if head in HEAD_ORDER else head

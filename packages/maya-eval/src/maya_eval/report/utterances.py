@@ -1,4 +1,4 @@
-"""Single utterances on the page: samples to hear, and the hardest, each head aligned under the reference."""
+"""Samples to hear on the page, each head aligned under the reference."""
 
 import base64
 from collections import defaultdict
@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from maya_eval.edits import align_words
-from maya_eval.report.markup import head_color, language, note, section, tag, text
+from maya_eval.report.browser import legend
+from maya_eval.report.markup import head_color, head_label, language, note, section, tag, text
 from maya_eval.scores import Scored
 from maya_eval.summary import percent
 
@@ -38,30 +39,8 @@ def samples(
         return ""
     explanation = "One utterance of the test split a language; the texts are shown as they were scored."
     return section(
-        "listen", "Listen", tag("div", "".join(cards), class_="samples"), _legend(), note(explanation)
+        "listen", "Listen", tag("div", "".join(cards), class_="samples"), legend(), note(explanation)
     )
-
-
-def hardest(utterances: Mapping[str, ByHead], heads: Sequence[str], worst: int) -> str:
-    """Returns, language by language, the utterances with the most word errors over all heads."""
-    by_lang: dict[str, list[ByHead]] = defaultdict(list)
-    for outputs in utterances.values():
-        by_lang[next(iter(outputs.values())).hypothesis.lang].append(outputs)
-    folds: list[str] = []
-    for lang, items in sorted(by_lang.items()):
-        chosen = sorted(items, key=_errors, reverse=True)[:worst]
-        chosen = [outputs for outputs in chosen if _errors(outputs)]
-        flawless = sum(not _errors(outputs) for outputs in items)
-        count = tag("span", f"{flawless} of {len(items)} right in every head", class_="quiet")
-        body = "".join(tag("article", aligned(outputs, heads), class_="utterance") for outputs in chosen)
-        summary = tag("summary", language(lang) + count)
-        opened = "open" if not folds else None
-        folds.append(tag("details", summary + body, open=opened))
-    return section("hardest", "The hardest utterances", _legend(), "".join(folds)) if folds else ""
-
-
-def _errors(outputs: ByHead) -> int:
-    return sum(item.words.errors for item in outputs.values())
 
 
 def aligned(outputs: ByHead, heads: Sequence[str]) -> str:
@@ -71,7 +50,8 @@ def aligned(outputs: ByHead, heads: Sequence[str]) -> str:
     ref = first.ref.split() or [""]
     shown = [(i, head, outputs[head]) for i, head in enumerate(heads) if head in outputs]
     labels = tag("span", "said") + "".join(
-        tag("span", text(head.upper()), class_="head", style=f"--c:{head_color(i)}") for i, head, _ in shown
+        tag("span", text(head_label(head)), class_="head", style=f"--c:{head_color(i)}")
+        for i, head, _ in shown
     )
     rows = [_cells(item) for _, _, item in shown]
     columns = "".join(
@@ -103,14 +83,9 @@ def _cells(item: Scored) -> list[str]:
 
 
 def _facts(first: Scored, shown: Sequence[tuple[int, str, Scored]]) -> str:
-    facts = [f"{head.upper()} {percent(item.words.rate, 0)} %" for _, head, item in shown]
+    facts = [f"{head_label(head)} {percent(item.words.rate, 0)} %" for _, head, item in shown]
     if first.hypothesis.speaker:
         facts.append(f"voice {first.hypothesis.speaker}")
     if first.hypothesis.duration:
         facts.append(f"{first.hypothesis.duration:.1f} s")
     return tag("p", text(" \u00b7 ".join([*facts, first.hypothesis.utt_id])), class_="facts")
-
-
-def _legend() -> str:
-    pieces = f"{tag('mark', 'another word')} {tag('ins', 'made up')} {tag('del', '&middot;')} missed"
-    return tag("p", pieces, class_="legend diff")
