@@ -107,7 +107,7 @@ def _transcribe(run_dir: Path, demo: DemoConfig, head: str, last_stage: str) -> 
         command=(
             *("maya-eval", "run", "--model", str(run_dir / last_stage / "model")),
             *("--index", str(run_dir / "index" / "test"), "--out", str(out)),
-            *("--transcriber", transcriber, "--set", setting, "--batch-size", "60"),
+            *("--transcriber", transcriber, "--set", setting, "--batch-size", "60", "--clips", "0"),
         ),
         outputs=(out,),
         minutes=demo.minutes.get("transcribe"),

@@ -71,6 +71,7 @@ def _rows(head: str, hyps: list[Any]) -> list[dict[str, Any]]:
             "wer": row.wer,
             "cer": row.cer,
             "utterances": row.utterances,
+            "profile": row.profile,
         }
         for split, outputs in (("test", hyps), ("control", permute_within_language(hyps)))
         for row in score(outputs)
