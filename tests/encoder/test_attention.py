@@ -112,6 +112,8 @@ def test_rows_that_see_nothing_stay_finite(dtype):
     out.sum().backward()
     assert out.isfinite().all()
     assert x.grad.isfinite().all()
+    with torch.inference_mode():  # another kernel
+        assert attend(attention, x, hidden=hidden).isfinite().all()
 
 
 def test_autocast_is_not_undone_by_the_position_biases(monkeypatch):

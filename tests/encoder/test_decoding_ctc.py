@@ -148,3 +148,13 @@ def test_beam_places_tokens_by_their_best_alignment():
             placed.end_frames,
             placed.confidences,
         )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_finds_the_same():
+    log_probs, lens = lattice(12, batch=3, seed=2), torch.tensor([12, 10, 1])
+    options = DecodingOptions(strategy="beam")
+    wanted = [found[0] for found in ctc_beam(log_probs, lens, options)]
+    found = [found[0] for found in ctc_beam(log_probs.cuda(), lens.cuda(), options)]
+    assert [(one.tokens, one.frames) for one in found] == [(one.tokens, one.frames) for one in wanted]

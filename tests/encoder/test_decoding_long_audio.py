@@ -83,6 +83,7 @@ CHUNKS = in_frames((0, 100), (60, 160))  # the middle of the overlap is frame 80
         ([(1, 74, 76)], [], [1]),  # missed by one, before the middle
         ([], [(1, 84, 86)], [1]),  # and behind it
         ([(1, 84, 86)], [], []),  # the chunk that hears better there heard nothing
+        ([(5, 76, 77), (5, 81, 82)], [(5, 81, 82), (5, 86, 87)], [5, 5]),  # late by as much as they are apart
         ([(5, 64, 65), (5, 74, 75), (5, 84, 85)], [(5, 74, 75), (5, 85, 86), (5, 94, 95)], [5] * 4),
     ],
 )

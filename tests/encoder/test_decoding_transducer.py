@@ -308,6 +308,27 @@ def test_settings_without_effect_are_refused():
         DecodingOptions(strategy="best")
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("strategy", ["greedy", "beam"])
+def test_no_frames_give_no_tokens(head, strategy):
+    options = DecodingOptions(strategy=strategy)
+    found = decode(head, torch.zeros(2, 0, 6), torch.tensor([0, 0]), options=options)
+    assert [(one.tokens, one.score) for one in found] == [([], 0.0)] * 2
+
+
+@torch.no_grad()
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("strategy", ["greedy", "beam"])
+def test_a_gpu_writes_the_same(head, strategy):
+    boost = boost_tokens({(0, 1): 1.0}, num_tokens=5) if strategy == "beam" else None
+    options = DecodingOptions(strategy=strategy, boost=boost)
+    batch = torch.randn(4, 20, 6) * 3, torch.tensor([20, 11, 0, 4])
+    wanted = decode(head, *batch, options=options)
+    found = decode(head.cuda(), *(tensor.cuda() for tensor in batch), options=options)
+    assert [(one.tokens, one.frames) for one in found] == [(one.tokens, one.frames) for one in wanted]
+
+
 def test_no_utterances_give_no_results(head):
     none = torch.zeros(0, 5, 6), torch.zeros(0, dtype=torch.int64)
     assert decode(head, *none) == decode(head, *none, options=DecodingOptions(strategy="beam")) == []

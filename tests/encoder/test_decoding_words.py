@@ -2,7 +2,6 @@
 
 import io
 import random
-from itertools import pairwise
 
 import pytest
 import sentencepiece
@@ -92,16 +91,14 @@ def test_broken_bytes_are_no_error(with_bytes):
 
 def test_a_token_of_several_words_lends_each_a_part_of_its_time(across_spaces):
     tokens = across_spaces.encode("of the sky")
-    assert any("\u2581" in across_spaces.piece(token)[1:] for token in tokens)
-    found = words_of(
-        decoded(tokens, [10 * n for n in range(len(tokens))], [10 * n + 10 for n in range(len(tokens))]),
-        across_spaces,
-        None,
-        FRAME,
-        99.0,
-    )
-    assert [word.text for word in found] == ["of", "the", "sky"]
-    assert all(a.start < a.end <= b.start for a, b in pairwise(found))
+    assert [across_spaces.piece(token) for token in tokens] == ["\u2581of\u2581the\u2581sky"]
+    found = words_of(decoded(tokens, [5], [15]), across_spaces, None, FRAME, 99.0)  # ten letters, ten frames
+    times = [(word.text, word.start / FRAME, word.end / FRAME) for word in found]
+    assert times == [
+        ("of", 5, pytest.approx(7)),
+        ("the", pytest.approx(8), pytest.approx(11)),
+        ("sky", pytest.approx(12), pytest.approx(15)),
+    ]
 
 
 def test_long_texts_read_as_short_ones(tokenizer):
@@ -110,6 +107,21 @@ def test_long_texts_read_as_short_ones(tokenizer):
     found, ends = text_and_ends(tokens, tokenizer, "en")
     assert found == text
     assert ends == [len(tokenizer.decode(tokens[: n + 1], "en")) for n in range(len(tokens))]
+
+
+def test_long_texts_are_read_in_small_pieces(with_bytes):
+    tokens = with_bytes.encode("hello नम low " * 20)
+
+    class Counting:
+        count = 0
+
+        def decode(self, ids, lang):
+            self.count += len(ids)
+            return with_bytes.decode(ids, lang)
+
+    counting = Counting()
+    text_and_ends(tokens, counting)
+    assert counting.count < 20 * len(tokens)
 
 
 def test_several_tokenizer_models_in_one_text(native_models):
@@ -136,6 +148,11 @@ def test_times_never_decrease_and_stay_in_the_audio(seed):
     assert times[-1] <= duration
     if duration > 19 * FRAME:
         assert all(word.start < word.end for word in found)
+
+
+def test_words_behind_the_end_of_the_audio_still_have_time():
+    first, second = timed([Span("a", 18, 19, 1.0), Span("b", 19, 20, 1.0)], FRAME, 19 * FRAME)
+    assert 18 * FRAME == first.start < first.end <= second.start < second.end <= 19 * FRAME
 
 
 def test_words_written_at_one_frame_share_it():

@@ -272,11 +272,14 @@ def test_stochastic_depth_leaves_blocks_out_in_training_only():
     torch.manual_seed(0)
     features, lens = torch.randn(1, 24, 16), torch.tensor([24])
     encoder = make_encoder(stochastic_depth=0.5, num_layers=1)
-    expected = encoder.eval()(features, lens)[0]
-    assert torch.equal(expected, encoder(features, lens)[0])
+
+    def outputs():
+        return {tuple(encoder(features, lens)[0].flatten().tolist()) for _ in range(20)}
+
+    encoder.eval()
+    assert len(outputs()) == 1
     encoder.train()
-    out = {tuple(encoder(features, lens)[0].flatten().tolist()) for _ in range(20)}
-    assert len(out) == 2  # the block's change twice as large, or none
+    assert len(outputs()) == 2  # the block's change twice as large, or none
 
 
 def test_stochastic_depth_keeps_the_mean_and_every_gradient():

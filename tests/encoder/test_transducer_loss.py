@@ -271,12 +271,13 @@ def test_factors_in_half_precision_fill_up_the_output_and_stay_close(durations, 
         assert (grad - full).norm() < 2e-2 * full.norm()
 
 
-def test_autocast_does_not_reach_inside():
-    parts = make_parts(dtype=torch.float32)
-    wanted = loss_of(parts)
+@pytest.mark.parametrize("durations", [RNNT, TDT])
+def test_autocast_does_not_reach_inside(durations):
+    parts = make_parts(durations, dtype=torch.float32)
+    wanted = loss_of(parts, durations=durations)
     grads = torch.autograd.grad(wanted.sum(), parts)
     with torch.autocast("cpu", torch.bfloat16):
-        found = loss_of(parts)
+        found = loss_of(parts, durations=durations)
         assert torch.equal(found, wanted)
         assert all(map(torch.equal, torch.autograd.grad(found.sum(), parts), grads))
 

@@ -12,11 +12,11 @@ from maya_encoder.heads.kernels import TORCH, kernels_for
 from maya_encoder.heads.lattice import Arcs
 from maya_encoder.heads.transducer_loss import TransducerSettings, transducer_loss
 
-B, T, U, J, V = 3, 4, 2, 4, 9
+B, T, U, J, V = 4, 4, 2, 4, 9
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-LENS = torch.tensor([4, 2, 0], device=DEVICE)
-TOKENS = torch.tensor([[0, 4], [1, -1], [3, 8]], device=DEVICE)
-TOKEN_LENS = torch.tensor([2, 0, 1], device=DEVICE)
+LENS = torch.tensor([4, 2, 3, 0], device=DEVICE)
+TOKENS = torch.tensor([[0, 4], [1, -1], [-1, -1], [3, 8]], device=DEVICE)
+TOKEN_LENS = torch.tensor([2, 1, 0, 1], device=DEVICE)
 
 
 def make_parts(durations=(), width=V):
@@ -27,7 +27,7 @@ def make_parts(durations=(), width=V):
 
 
 def both(parts, **options):
-    weights = torch.tensor([1.0, -2.0, 0.5], device=DEVICE)
+    weights = torch.tensor([1.0, -2.0, 0.5, 1.0], device=DEVICE)
     for backend in ("triton", "torch"):
         settings = TransducerSettings(**options, backend=backend)
         loss = transducer_loss(*parts[:2], parts[2:], LENS, TOKENS, TOKEN_LENS, settings)
@@ -89,7 +89,7 @@ def test_nan_is_not_hidden():
         parts[0][0, 2] = torch.nan
     settings = TransducerSettings(backend="triton")
     loss = transducer_loss(*parts[:2], parts[2:], LENS, TOKENS, TOKEN_LENS, settings)
-    assert loss.isnan().tolist() == [True, False, False]
+    assert loss.isnan().tolist() == [True, False, False, False]
 
 
 def test_gradient_in_half_precision_is_the_rounded_one():

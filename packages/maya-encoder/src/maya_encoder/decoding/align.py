@@ -58,7 +58,9 @@ def align(model: "AcousticModel", audio: Audio, text: str, lang: str | None = No
 
 
 def _known(tokenizer: "Tokenizer", word: str, lang: str | None) -> list[int]:
-    return [token for token in tokenizer.encode(word, lang) if tokenizer.piece(token) != _UNKNOWN]
+    """The tokens of a word that are known; none if there is nothing but the space before it."""
+    known = [token for token in tokenizer.encode(word, lang) if tokenizer.piece(token) != _UNKNOWN]
+    return known if tokenizer.decode(known, lang).strip() else []
 
 
 def _spans(words: Sequence[str], parts: Sequence[Sequence[int]], placed: DecodedTokens) -> list[Span]:
@@ -76,6 +78,6 @@ def _parts(tokenizer: "Tokenizer", tokens: Sequence[Sequence[int]], lang: str | 
     parts, first = [], 0
     for own in tokens:
         spoken = [first + n for n, token in enumerate(own) if tokenizer.decode([token], lang)]
-        parts.append(spoken or list(range(first, first + len(own))))
+        parts.append(spoken)
         first += len(own)
     return parts

@@ -133,9 +133,10 @@ class _Search:
         best = torch.maximum(worth.amax(dim=2), arcs.tokens[..., -1])
         worth = worth.masked_fill(worth < best.unsqueeze(2) - self.options.expansion_gamma, NEVER)
         total = (here.total.unsqueeze(2) + worth).flatten(1)
-        total, way = total.topk(min(width, total.size(1)))  # (B, N)
-        if not bool((total > NEVER).any()):
+        total, way = total.topk(min(width, total.size(1)))
+        if not (most := int((total > NEVER).sum(dim=1).max())):
             return None
+        total, way = total[:, :most], way[:, :most]  # (B, N)
         parents, token = way // count, tokens.flatten(1).gather(1, way)
         log_prob, moves = log_probs.flatten(1).gather(1, way), at_places(arcs.label_moves, parents)
         nodes = self.notes.add(

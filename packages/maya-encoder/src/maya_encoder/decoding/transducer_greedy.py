@@ -165,11 +165,13 @@ def _choices(head: Transducer, walk: _Walk, encoder_part: Tensor, durations: Ten
     return _Choices(labels, best - total, moves, best - total + longest)
 
 
-def _first_label(choices: _Choices, walk: _Walk, blank_id: int, longest: int) -> tuple[Tensor, Tensor, Tensor]:
+def _first_label(
+    choices: _Choices, walk: _Walk, blank_id: int, longest: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Where in a window the first label is, or where to go on; whether there is one; log-mass so far.
 
-    Blanks lead on, labels and the end of the audio lead nowhere; following all links twice as far each time is a
-    handful of steps however many blanks there are.
+    Blanks lead on, labels and the end of the audio lead nowhere; following all links twice as far each time
+    is a handful of steps however many blanks there are.
     """
     places = torch.arange(WINDOW + longest, device=walk.frame.device)
     goes_on = (choices.labels == blank_id) & (places[:WINDOW] < (walk.lens - walk.frame).unsqueeze(1))

@@ -105,7 +105,7 @@ def _walk(arcs: list[_Arc], last: Tensor, token_lens: Tensor) -> tuple[Tensor, T
     """Log-sums over the paths from the start to each cell, and from each cell to the end, each (N, B, U+1).
 
     Both obey one recursion, the second with diagonals and positions reversed, so one pass does both. An arc
-    to the next position is a shift by one in the flat row; that none leaves a last one keeps utterances apart.
+    to the next position is a shift by one in the flat row; none leaves a last one, so utterances stay apart.
     """
     diagonals, batch, positions = arcs[0].log_prob.shape
     margin = max(arc.diagonals for arc in arcs)

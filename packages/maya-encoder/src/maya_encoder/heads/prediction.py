@@ -12,8 +12,8 @@ from torch import Tensor, nn
 class LSTMPrediction(nn.Module):
     """Embedding and LSTM; names and forget-gate start as in NeMo's RNNTDecoder.
 
-    The empty history is the blank's embedding: a zero that stays zero in what is trained here or with NeMo, and
-    whatever the checkpoint says in Hugging Face's models.
+    The empty history is the blank's embedding: a zero that stays zero in what is trained here or with NeMo,
+    and whatever the checkpoint says in Hugging Face's models.
     """
 
     def __init__(self, vocab_size: int, hidden_size: int, num_layers: int = 1) -> None:

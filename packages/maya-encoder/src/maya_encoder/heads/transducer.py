@@ -123,7 +123,7 @@ class TransducerHead(nn.Module):
         return nll_of(parts, (output.weight, output.bias), targets, settings).float()
 
     def _nothing(self) -> Tensor:
-        """Zero, with a zero gradient for every output layer: a wrapper that averages gradients waits for all."""
+        """Zero, with a zero gradient for every output layer: averaging over devices waits for each."""
         layers = self.joint.joint_net[2].parameters()
         return torch.stack([parameter.sum() for parameter in layers]).sum().float() * 0
 
