@@ -73,6 +73,14 @@ def test_beam_is_never_worse_than_greedy(beam_size):
         assert best.score >= greedy.score
 
 
+def test_what_greedy_finds_is_not_lost_in_a_narrow_beam():
+    probs = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.33, 0.34, 0.0, 0.33], [0.98, 0.01, 0.0, 0.01]])
+    options = DecodingOptions(strategy="beam", beam_size=1)
+    ((best,),) = ctc_beam(probs.log().unsqueeze(0), torch.tensor([3]), options)
+    assert best.tokens == [0, 1, 0]
+    assert math.exp(best.score) == pytest.approx(0.34 * 0.98)
+
+
 def test_greedy_tells_frames_and_probabilities():
     best = [0, 0, 3, 0, 1, 3]
     probs = torch.full((6, 4), 0.1)

@@ -4,8 +4,9 @@ Linear layers and layer norms see one frame at a time: they take rows (N, D). At
 one block of rows after the other, each of utterances of one length.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from maya_encoder.lengths import valid_mask
+
+T = TypeVar("T")
 
 MIN_PADDED_SHARE = 0.08
 """Less padding than this is computed along: cutting a batch into utterances costs time as well."""
@@ -73,15 +76,27 @@ def lay_out(lens: Tensor, num_frames: int) -> Layout:
 
     Args:
         lens: real frames of each utterance, (B,). Only lengths on the CPU are looked at: asking an
-            accelerator is a synchronisation, and a compiled graph must not depend on them.
+            accelerator is a synchronisation.
         num_frames: frames of the padded batch, T.
     """
-    if lens.device.type != "cpu" or torch.compiler.is_compiling():
+    if lens.device.type != "cpu":
         return Layout(len(lens), num_frames, valid_mask(lens, num_frames))
+    # A graph would be compiled for every set of lengths.
+    return outside_graphs(_lay_out, lens, num_frames, not torch.compiler.is_compiling())
+
+
+def _lay_out(lens: Tensor, num_frames: int, may_leave_out: bool) -> Layout:
     host: list[int] = lens.tolist()
     if min(host) >= num_frames:
         return Layout(len(lens), num_frames)
     padded_share = 1 - sum(host) / (len(host) * num_frames)
-    if min(host) < 1 or padded_share < MIN_PADDED_SHARE:
+    if min(host) < 1 or padded_share < MIN_PADDED_SHARE or not may_leave_out:
         return Layout(len(lens), num_frames, valid_mask(lens, num_frames))
     return Layout(len(lens), num_frames, lens=tuple(host))
+
+
+def outside_graphs(function: Callable[..., T], *args: Any) -> T:
+    """`function(*args)`, which does not become part of a graph that is being compiled."""
+    if torch.compiler.is_compiling():
+        function = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+    return function(*args)

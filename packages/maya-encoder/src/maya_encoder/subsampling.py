@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from maya_encoder.layout import Layout
+from maya_encoder.layout import Layout, outside_graphs
 from maya_encoder.lengths import valid_mask
 
 CACHED_VALUES = 2**22
@@ -62,14 +62,21 @@ class Subsampling(nn.Module):
             feature_lens: valid frames, (B,).
             layout: of the frames that leave.
         """
-        if layout.lens is None or not self.masked:
-            x = layout.rows(self._convolved(features, feature_lens if self.masked else None))
-        else:  # each utterance by itself: no padding, nothing to clear
-            lens = feature_lens.tolist()
-            alone = [row[None, :length] for row, length in zip(features, lens, strict=True)]
-            x = layout.join([self._convolved(row, None) for row in alone])
+        if features.device.type == "cpu":  # where a compiler would undo what is done here about memory
+            x = outside_graphs(self._rows, features, feature_lens, layout)
+        else:
+            x = self._rows(features, feature_lens, layout)
         out: Tensor = self.out(x)
         return out
+
+    def _rows(self, features: Tensor, feature_lens: Tensor, layout: Layout) -> Tensor:
+        """Rows (N, C F')."""
+        if layout.lens is None or not self.masked:
+            return layout.rows(self._convolved(features, feature_lens if self.masked else None))
+        # each utterance by itself: no padding, nothing to clear
+        lens = feature_lens.tolist()
+        alone = [row[None, :length] for row, length in zip(features, lens, strict=True)]
+        return layout.join([self._convolved(row, None) for row in alone])
 
     def _convolved(self, features: Tensor, lens: Tensor | None) -> Tensor:
         """(B, T, F) to (B, T / factor, C F')."""
@@ -88,7 +95,8 @@ class Subsampling(nn.Module):
         size = self.chunk if self.chunk >= 0 else num_frames
         if size == 0:
             values = num_utterances * self.channels * num_bins * self.factor // 4
-            size = max(1, _values_at_a_time(features.device) // values)
+            held = CACHED_VALUES if features.device.type == "cpu" else LARGEST_VALUES
+            size = max(1, held // values)
         for start in range(0, num_frames, size):
             yield start, min(start + size, num_frames)
 
@@ -138,9 +146,3 @@ def _separable(channels: int) -> list[nn.Conv2d]:
 
 def _cleared(x: Tensor, lens: Tensor | None) -> Tensor:
     return x if lens is None else x * valid_mask(lens, x.shape[2])[:, None, :, None].to(x.dtype)
-
-
-def _values_at_a_time(device: torch.device) -> int:
-    # Chunks would only lengthen a compiled graph.
-    small = device.type == "cpu" and not torch.compiler.is_compiling()
-    return CACHED_VALUES if small else LARGEST_VALUES

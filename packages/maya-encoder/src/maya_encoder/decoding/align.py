@@ -58,9 +58,7 @@ def align(model: "AcousticModel", audio: Audio, text: str, lang: str | None = No
 
 
 def _known(tokenizer: "Tokenizer", word: str, lang: str | None) -> list[int]:
-    """The tokens of a word that are known; none if there is nothing but the space before it."""
-    known = [token for token in tokenizer.encode(word, lang) if tokenizer.piece(token) != _UNKNOWN]
-    return known if tokenizer.decode(known, lang).strip() else []
+    return [token for token in tokenizer.encode(word, lang) if tokenizer.piece(token) != _UNKNOWN]
 
 
 def _spans(words: Sequence[str], parts: Sequence[Sequence[int]], placed: DecodedTokens) -> list[Span]:
