@@ -311,6 +311,17 @@ def test_activation_checkpointing_changes_neither_gradients_nor_statistics():
             torch.testing.assert_close(saving.get_buffer(name), theirs, msg=name)
 
 
+def test_a_compiler_gets_the_same_numbers():
+    encoder, features = randomized(make_encoder(num_layers=1)).eval(), torch.randn(2, 60, 16)
+    compiled = torch.compile(encoder, backend="eager", dynamic=True)
+    for length in (60, 22):
+        lens = torch.tensor([60, length])
+        out, out_lens = compiled(features, lens)
+        expected, _ = encoder(features, lens)
+        torch.testing.assert_close(out, expected)
+        assert out_lens.tolist() == [15, -(-length // 4)]
+
+
 def test_autocast_to_bfloat16_stays_close():
     encoder = make_encoder().eval()
     features, lens = torch.randn(2, 40, 16), torch.tensor([40, 22])
