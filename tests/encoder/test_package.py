@@ -39,7 +39,7 @@ def test_no_public_name_brings_a_framework():
 
 
 def test_public_name_is_not_hidden_by_a_module_of_its_name():
-    modules = "maya_encoder.unit_states, maya_encoder.decoding.align, maya_encoder.heads.transducer_loss"
+    modules = "maya_encoder.prefix_states, maya_encoder.decoding.align, maya_encoder.heads.transducer_loss"
     names = "maya_encoder.unit_states, maya_encoder.align, maya_encoder.transducer_loss"
     assert python(f"import {modules}; print(all(map(callable, [{names}])))") == "True"
 

@@ -4,9 +4,7 @@ Legend of dimension letters: B utterances, S samples, T frames, F mel bins, D en
 V vocabulary with blank, J joint width, P prediction width, A heads. The blank is the last id.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,8 +21,8 @@ if TYPE_CHECKING:
     from maya_encoder.heads.transducer_loss import TransducerSettings, transducer_loss
     from maya_encoder.hypothesis import Hypothesis, Word
     from maya_encoder.partial import load_into
+    from maya_encoder.prefix_states import unit_states
     from maya_encoder.tokenizer import Tokenizer
-    from maya_encoder.unit_states import unit_states
 
 __version__ = "0.2.0"
 __all__ = [
@@ -68,7 +66,7 @@ _HOMES = {
     "load_into": "partial",
     "save": "checkpoint",
     "transducer_loss": "heads.transducer_loss",
-    "unit_states": "unit_states",
+    "unit_states": "prefix_states",
 }
 """Where each public name is made; it is imported when it is first asked for."""
 
@@ -83,14 +81,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """Importing the module `unit_states` binds it here; the public name is the function, so that is kept."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOMES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

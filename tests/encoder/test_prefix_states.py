@@ -5,7 +5,7 @@ import torch
 
 from maya_encoder.decoding import decode
 from maya_encoder.heads.rnnt import RNNTConfig
-from maya_encoder.unit_states import unit_states
+from maya_encoder.prefix_states import unit_states
 
 
 @pytest.fixture
