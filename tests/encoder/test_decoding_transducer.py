@@ -181,6 +181,16 @@ def test_beam_is_never_worse_than_greedy_and_often_better(kind):
 
 
 @torch.no_grad()
+def test_what_greedy_finds_is_not_lost_in_a_narrow_beam():
+    head = make_head("tdt_always_on", seed=6)
+    encoder_out, lens = torch.randn(8, 15, 6) * 3, torch.full((8,), 15)
+    options = DecodingOptions(strategy="beam", beam_size=1, expansion_steps=1, expansion_beta=0)
+    greedy, beam = decode(head, encoder_out, lens), decode(head, encoder_out, lens, options=options)
+    assert any(b == g for b, g in zip(beam, greedy, strict=True))  # here the beam alone finds worse
+    assert all(b.score >= g.score for b, g in zip(beam, greedy, strict=True))
+
+
+@torch.no_grad()
 def test_beam_does_not_depend_on_the_batch(head):
     encoder_out, lens = torch.randn(4, 12, 6) * 3, torch.tensor([12, 7, 0, 3])
     options = DecodingOptions(strategy="beam")
