@@ -117,7 +117,7 @@ def test_a_wrong_setting_is_named_with_its_source(overrides, error):
 
 def test_an_unknown_plugin_is_answered_with_what_is_installed():
     with pytest.raises(
-        UnknownPlugin, match=r"no heads named 'ctk'; installed: ctc, rnnt. Did you mean 'ctc'\?"
+        UnknownPlugin, match=r"no heads named 'ctk'; installed: ctc, rnnt, tdt. Did you mean 'ctc'\?"
     ):
         run("stage=encoder", "heads.ctc.name=ctk")
 
