@@ -311,6 +311,7 @@ def test_activation_checkpointing_changes_neither_gradients_nor_statistics():
             torch.testing.assert_close(saving.get_buffer(name), theirs, msg=name)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler asks every tensor for it
 @torch.no_grad()
 def test_a_compiler_gets_the_same_numbers():
     encoder, features = randomized(make_encoder(num_layers=1)).eval(), torch.randn(2, 60, 16)
