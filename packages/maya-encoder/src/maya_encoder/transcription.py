@@ -76,7 +76,7 @@ class _Job:
     def _hypothesis(self, decoded: DecodedTokens, lang: str | None, num_samples: int) -> Hypothesis:
         tokenizer, rate = self.model.tokenizer, self.model.frontend.sampling_rate
         duration = num_samples / rate
-        text = tokenizer.decode(decoded.tokens, lang)
+        text = " ".join(tokenizer.decode(decoded.tokens, lang).split())  # so that the words join to it
         words = []
         if len(decoded.frames) == len(decoded.tokens):  # a head of others may tell no frames
             words = words_of(decoded, tokenizer, lang, self._frame_samples / rate, duration)
