@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import maya_bridge
+import maya_encoder.prefix_states as unit_states_of_the_encoder
 from maya_bridge.projectors import Projector
 from maya_bridge.speech_llm import EncodedSpeech
 from maya_encoder.plugins import available, find
@@ -156,6 +157,10 @@ def test_the_projector_that_the_readme_shows_works(make_model, spell, sentences)
 
     assert isinstance(model.projector, Projector)
     assert model.loss(spell(sentences), sentences, ["hi"] * 4).loss_sum.isfinite()
+
+
+def test_units_are_those_that_the_encoder_makes():
+    assert maya_bridge.UnitStates is unit_states_of_the_encoder.UnitStates
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 4])

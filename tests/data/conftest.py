@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import soundfile
 
 from maya_data.index import SegmentIndex, build_index
+from maya_data.readers import SCHEMA, ShardRows
 from maya_data.readers.final_export import FinalExport
 
 TEXTS = {"en": "don't stop", "hi": "नमस्ते दुनिया", "ta": "வணக்கம் உலகம்"}
@@ -84,3 +86,43 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def index(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> SegmentIndex:
     return build_index(FinalExport(root=str(corpus)), tmp_path_factory.mktemp("index"))
+
+
+ROW = {
+    "offset": 512,
+    "size": 100,
+    "duration": 1.5,
+    "sampling_rate": 16000,
+    "text": "hello",
+    "lang": "en",
+    "corpus": "c",
+    "speaker": "s",
+    "domain": "d",
+}
+
+
+class Shelf:
+    """A reader of rows in memory: shard -> rows, of which only what differs from `ROW` is given."""
+
+    def __init__(self, root: str = "/data", name: str = "shelf", **shards: list[dict[str, Any]]):
+        self.root, self.name, self.content = root, name, shards
+        self.reads: list[str] = []
+
+    def shards(self) -> list[str]:
+        return sorted(self.content)
+
+    def signature(self, shard: str) -> str:
+        return repr(self.content[shard])
+
+    def read_shard(self, shard: str) -> ShardRows:
+        self.reads.append(shard)
+        defaults = [
+            ROW | {"id": f"{shard}-{n}", "shard": f"{shard}.tar"} for n in range(len(self.content[shard]))
+        ]
+        rows = [default | row for default, row in zip(defaults, self.content[shard], strict=True)]
+        return ShardRows(pa.Table.from_pylist(rows, schema=SCHEMA), Counter())
+
+
+@pytest.fixture(scope="session")
+def shelf() -> type[Shelf]:
+    return Shelf

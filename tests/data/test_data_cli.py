@@ -22,7 +22,9 @@ def test_index_stats_mix_and_tokenizer_work_in_a_row(corpus, tmp_path, capsys):
     shares = tmp_path / "mix.json"
     weights = ["--policy", "weights", "--weight", "en=1", "hi=1", "ta=2"]
     assert main(["mix", "explain", index, *weights, "--json", str(shares)]) == 0
-    assert [row["share"] for row in json.loads(shares.read_text())] == pytest.approx([0.25, 0.25, 0.5])
+    assert [row["share"] for row in json.loads(shares.read_text())["rows"]] == pytest.approx(
+        [0.25, 0.25, 0.5]
+    )
     options = ["--vocab-size", "50", "--type", "char", "--script", "common"]
     assert main(["tokenizer", index, "--out", str(tmp_path / "tokenizer"), *options]) == 0
     assert (tmp_path / "tokenizer" / "tokenizer.yaml").is_file()

@@ -2,6 +2,7 @@ import io
 import json
 import tarfile
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -89,7 +90,10 @@ def test_ids_met_twice_or_without_audio_are_counted(tmp_path, write_shard):
     pq.write_table(pq.read_table(path, partitioning=None).from_pylist(rows + strange), path)
     read = FinalExport(root=str(tmp_path)).read_shard("lang=hi/s")
     assert len(read.rows) == 2
-    assert read.dropped == {"id met twice": 1, "no audio for the id": 1}
+    assert read.dropped == {
+        "id met twice (lang=hi/s: hi-s-000)": 1,
+        "no audio for the id (lang=hi/s: stranger)": 1,
+    }
 
 
 @pytest.mark.parametrize("name", ["audio.tar", "audio_index.parquet", "metadata.parquet", "manifest.json"])
@@ -106,6 +110,109 @@ def test_unreadable_file_is_named(tmp_path, write_shard, name, content):
     (tmp_path / "lang=hi" / "s" / name).write_bytes(content)
     with pytest.raises(BrokenShard, match=rf"lang=hi/s: {name}"):
         FinalExport(root=str(tmp_path)).read_shard("lang=hi/s")
+
+
+def test_offsets_of_other_segments_are_found_by_walking_the_tar(tmp_path, write_shard):
+    write_shard(tmp_path / "lang=hi" / "s", [0.3, 0.3, 0.3, 0.3])
+    expected = list(FinalExport(root=str(tmp_path)).build())
+    path = tmp_path / "lang=hi" / "s" / "audio_index.parquet"
+    table = pq.read_table(path, partitioning=None)
+    places = {name: table[name].to_pylist()[::-1] for name in ("offset", "size")}
+    others = table.drop_columns(list(places))
+    for name, values in places.items():
+        others = others.append_column(name, [values])
+    for swapped in (others, others.drop_columns(["member"])):
+        pq.write_table(swapped, path)
+        assert list(FinalExport(root=str(tmp_path)).build()) == expected
+
+
+def test_member_names_need_not_be_ids_where_offsets_are_given(tmp_path, write_shard):
+    write_shard(tmp_path / "lang=hi" / "s", [0.3, 0.4])
+    expected = [(row["offset"], row["size"]) for row in FinalExport(root=str(tmp_path)).build()]
+    for name in ("audio_index", "metadata"):
+        path = tmp_path / "lang=hi" / "s" / f"{name}.parquet"
+        rows = pq.read_table(path, partitioning=None).to_pylist()
+        for row in rows:
+            row["segment_id"] = "x" + row["segment_id"]
+            row.pop("member", None)
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    found = list(FinalExport(root=str(tmp_path)).build())
+    assert [(row["offset"], row["size"]) for row in found] == expected
+    assert found[0]["id"] == "xhi-s-000"
+
+
+def test_damaged_tar_header_loses_one_segment_by_name(tmp_path, write_shard):
+    write_shard(tmp_path / "lang=hi" / "s", [0.3, 0.4, 0.5])
+    rows = list(FinalExport(root=str(tmp_path)).build())
+    tar = tmp_path / "lang=hi" / "s" / "audio.tar"
+    data = bytearray(tar.read_bytes())
+    data[rows[1]["offset"] - 512 : rows[1]["offset"] - 300] = bytes(212)
+    tar.write_bytes(data)
+    path = tmp_path / "lang=hi" / "s" / "audio_index.parquet"
+    pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["offset", "size"]), path)
+    read = FinalExport(root=str(tmp_path)).read_shard("lang=hi/s")
+    assert read.rows["id"].to_pylist() == ["hi-s-000", "hi-s-002"]
+    assert read.dropped == {"no audio for the id (lang=hi/s: hi-s-001)": 1}
+
+
+def test_absent_lengths_of_single_rows_come_from_the_audio(tmp_path, write_shard):
+    write_shard(tmp_path / "lang=hi" / "s", [0.3, 0.4, 0.5])
+    expected = list(FinalExport(root=str(tmp_path)).build())
+    path = tmp_path / "lang=hi" / "s" / "metadata.parquet"
+    rows = pq.read_table(path, partitioning=None).to_pylist()
+    rows[0]["duration"] = rows[0]["num_samples"] = rows[1]["sampling_rate"] = rows[2]["num_samples"] = None
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    assert list(FinalExport(root=str(tmp_path)).build()) == expected
+
+
+@pytest.mark.parametrize("duration", [0.0, -1.0, float("inf")])
+def test_stated_durations_stay_as_they_are(tmp_path, write_shard, duration):
+    write_shard(tmp_path / "lang=hi" / "s", [0.3])
+    path = tmp_path / "lang=hi" / "s" / "metadata.parquet"
+    rows = pq.read_table(path, partitioning=None).to_pylist()
+    pq.write_table(pa.Table.from_pylist([{**rows[0], "duration": duration}]), path)
+    assert next(FinalExport(root=str(tmp_path)).build())["duration"] == duration
+
+
+def test_what_one_file_has_and_the_other_has_not_is_counted(tmp_path, write_shard):
+    write_shard(tmp_path / "lang=hi" / "s", [0.3, 0.4])
+    path = tmp_path / "lang=hi" / "s" / "metadata.parquet"
+    rows = pq.read_table(path, partitioning=None).to_pylist()
+    pq.write_table(pa.Table.from_pylist([row for row in rows if row["segment_id"] != "hi-s-000"]), path)
+    assert FinalExport(root=str(tmp_path)).read_shard("lang=hi/s").dropped == {
+        "no metadata for the audio (lang=hi/s: hi-s-000)": 1,
+        "counted in manifest.json, not in metadata.parquet (lang=hi/s)": 1,
+    }
+
+
+def test_tokens_are_joined_by_id_where_asked_for(tmp_path, write_shard):
+    write_shard(tmp_path / "lang=hi" / "s", [0.3, 0.4])
+    path = tmp_path / "lang=hi" / "s" / "xcodec2_tokens.parquet"
+    with pytest.raises(BrokenShard, match=r"lang=hi/s: xcodec2_tokens\.parquet is missing"):
+        next(FinalExport(root=str(tmp_path), tokens=True).build())
+    pq.write_table(pa.table({"segment_id": ["hi-s-001", "other"], "codes": [[1, 2], [3]]}), path)
+    rows = list(FinalExport(root=str(tmp_path), tokens=True).build())
+    assert [row["tokens"] for row in rows] == [None, [1, 2]]
+    assert "tokens" not in next(FinalExport(root=str(tmp_path)).build())
+    assert FinalExport(root=str(tmp_path), tokens=True).read_shard("lang=hi/s").rows.schema == SCHEMA
+
+
+def test_sound_of_a_row_is_read_through_the_reader(corpus):
+    reader = FinalExport(root=str(corpus), langs=["ta"])
+    row = next(reader.build())
+    samples, rate = reader.read_audio(row)
+    assert (len(samples), rate) == (row["num_samples"], 16000)
+
+
+def test_shards_are_read_from_a_uri(corpus):
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    for path in corpus.glob("lang=ta/**/*.*"):
+        memory.pipe(f"/corpus/{path.relative_to(corpus)}", path.read_bytes())
+    reader, local = FinalExport(root="memory://corpus"), FinalExport(root=str(corpus), langs=["ta"])
+    assert reader.shards() == local.shards()
+    assert list(reader.build()) == list(local.build())
+    assert reader.signature(reader.shards()[0])
 
 
 def test_root_mistakes_are_named(tmp_path, corpus):

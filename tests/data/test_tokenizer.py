@@ -84,3 +84,27 @@ def test_impossible_settings_are_named(tmp_path, options, message):
 def test_nothing_to_train_on_is_named(tmp_path):
     with pytest.raises(ValueError, match="no text to train the tokenizer on"):
         train_tokenizer([], tmp_path)
+
+
+def test_rare_characters_get_no_piece_and_are_counted(tmp_path):
+    texts = [("the quick brown fox jumps over the lazy dog", "en")] * 300 + [("the ж dog", "en")]
+    report = train_tokenizer(texts, tmp_path, model_type="bpe", vocab_size=60, character_coverage=0.999)
+    assert report.refused == {"en": 1}
+    characters = sum(len(text) for text, _ in texts)
+    assert report.coverage("en") == pytest.approx(1 - 1 / characters)
+    assert 0.999 < report.coverage("en") < 1
+
+
+def test_fertility_is_pieces_a_word(tmp_path):
+    report = train_tokenizer([("ab cd ab", "en")] * 4, tmp_path, model_type="char")
+    assert report.fertility("en") == pytest.approx(9 / 3)  # each word with the mark before it
+    assert report.fertility("ta") == 0
+    assert report.coverage("en") == 1
+
+
+def test_no_piece_has_two_scripts(tmp_path):
+    texts = [("abनमabनम abनम", "hi")] * 50
+    train_tokenizer(texts, tmp_path, model_type="bpe", vocab_size=200)
+    model = _load(tmp_path)
+    pieces = [model.id_to_piece(number) for number in range(model.vocab_size())]
+    assert not [piece for piece in pieces if set(piece) & set("ab") and set(piece) & set("नम")]

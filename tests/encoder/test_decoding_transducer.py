@@ -342,3 +342,25 @@ def test_a_gpu_writes_the_same(head, strategy):
 def test_no_utterances_give_no_results(head):
     none = torch.zeros(0, 5, 6), torch.zeros(0, dtype=torch.int64)
     assert decode(head, *none) == decode(head, *none, options=DecodingOptions(strategy="beam")) == []
+
+
+def test_a_beam_computes_no_state_for_sequences_that_are_out():
+    head = make_head("rnnt", vocab_size=9)
+    with torch.no_grad():
+        head.joint.joint_net[2].weight.mul_(4)
+    rows, plain = [], head.prediction.step
+
+    def counting(labels, state):
+        rows.append(len(labels))
+        return plain(labels, state)
+
+    head.prediction.step = counting
+    encoder_out, lens = torch.randn(4, 12, 6), torch.tensor([12, 1, 2, 1])
+    options = DecodingOptions(strategy="beam", beam_size=4)
+    together = decode(head, encoder_out, lens, options=options)
+    of_batch, _ = sum(rows), rows.clear()
+    alone = [
+        decode(head, encoder_out[row : row + 1], lens[row : row + 1], options=options)[0] for row in range(4)
+    ]
+    assert [one.tokens for one in together] == [one.tokens for one in alone]
+    assert of_batch < 1.1 * sum(rows)  # the greedy search fills its batches up

@@ -293,3 +293,13 @@ def test_other_files_are_refused_with_what_can_be_opened(tmp_path, content):
         read_any(tmp_path / "a.bin")
     with pytest.raises(BadCheckpoint, match="gone does not exist"):
         read_any(tmp_path / "gone")
+
+
+def test_an_archive_that_names_no_version_leaves_a_doubt_until_the_front_end_is_given(edited):
+    path = edited("ctc", {"nemo_version": None})
+    with pytest.warns(
+        UserWarning, match="no version of NeMo is named, so the front end is taken to be legacy"
+    ):
+        model = maya_encoder.load(path)
+    assert model.frontend.frontend == "legacy"
+    assert maya_encoder.load(path, frontend="modern").import_notes == ["modern front end, as asked for"]

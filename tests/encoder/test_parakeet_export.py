@@ -192,7 +192,7 @@ def test_multisoftmax_is_named(tokenizer, tmp_path):
     ("changes", "message"),
     [
         ({"prediction": "stateless"}, "`heads.rnnt.prediction` is 'stateless'"),
-        ({"joint_size": 8}, "`heads.rnnt.joint_size` is '8 and not prediction_size=12'"),
+        ({"joint_size": 8}, r"`heads.rnnt.joint_size, prediction_size` is \(8, 12\)"),
     ],
 )
 def test_transducers_without_a_place_in_parakeet_are_named(tokenizer, tmp_path, changes, message):

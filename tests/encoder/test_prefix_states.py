@@ -5,6 +5,7 @@ import torch
 
 from maya_encoder.decoding import decode
 from maya_encoder.heads.rnnt import RNNTConfig
+from maya_encoder.heads.tdt import TDTConfig
 from maya_encoder.prefix_states import unit_states
 
 
@@ -122,3 +123,19 @@ def test_an_output_layer_for_each_language(model, encoded):
 def test_an_unknown_source_is_named(model, encoded):
     with pytest.raises(ValueError, match=r"`source` must be a head of this model \(ctc, rnnt\), got 'aed'"):
         unit_states(model, *encoded, source="aed")
+
+
+def test_the_default_source_is_the_transducer_that_is_there(model, encoded):
+    vocab_size = model.tokenizer.vocab_size + 1
+    model.heads["tdt"] = TDTConfig(prediction_size=8, joint_size=8).build(in_dim=16, vocab_size=vocab_size)
+    model.eval()
+    del model.heads["rnnt"]
+    found, named = (unit_states(model, *encoded, langs=LANGS, **more) for more in ({}, {"source": "tdt"}))
+    assert torch.equal(found.states, named.states)
+    assert torch.equal(found.char_ends, named.char_ends)
+
+
+def test_a_model_without_transducer_names_what_it_has(model, encoded):
+    del model.heads["rnnt"]
+    with pytest.raises(ValueError, match=r"`source` must be a head of this model \(ctc\), got 'rnnt'"):
+        unit_states(model, *encoded, langs=LANGS)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from maya_encoder.heads.prediction import LSTMPrediction
 from maya_encoder.heads.rnnt import RNNTConfig
 
 LANG_VOCAB = {"hi": [0, 1, 2], "bn": [5, 3, 4]}
@@ -234,3 +235,18 @@ def test_parameter_names_are_nemos(lang_head):
 def test_bad_settings_are_named(key, value, wanted):
     with pytest.raises(ValueError, match=f"`{key}` must be .*{wanted}"):
         RNNTConfig(**{key: value})
+
+
+@pytest.mark.parametrize("num_layers", [1, 3])
+def test_a_step_of_the_prediction_network_is_the_lstms_own(num_layers):
+    torch.manual_seed(0)
+    network = LSTMPrediction(vocab_size=9, hidden_size=32, num_layers=num_layers)
+    labels = torch.randint(8, (5, 20))
+    output, state = network.start(5)
+    found = [output]
+    for label in labels.T:
+        output, state = network.step(label, state)
+        found.append(output)
+    torch.testing.assert_close(torch.stack(found, dim=1), network(labels), atol=1e-6, rtol=0)
+    wanted = network.dec_rnn["lstm"](network.embed(torch.nn.functional.pad(labels, (1, 0), value=8)))[1]
+    torch.testing.assert_close(state.permute(1, 2, 0, 3), torch.stack(wanted), atol=1e-6, rtol=0)

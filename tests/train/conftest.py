@@ -25,7 +25,7 @@ from maya_data.tokenizer import train_tokenizer
 from maya_encoder.fastconformer import FastConformerConfig
 from maya_encoder.heads.ctc import CTCConfig
 from maya_encoder.heads.rnnt import RNNTConfig
-from maya_train.schema import CorruptionConfig, DataConfig, LossConfig, OptimConfig, RunConfig
+from maya_train.schema import CorruptionConfig, DataConfig, OptimConfig, RunConfig
 from maya_train.strategies.single import Single
 
 RATE = 16_000
@@ -137,7 +137,7 @@ def make_config(corpus: Path, tmp_path: Path) -> Callable[..., RunConfig]:
 def of_task(task: str) -> dict[str, Any]:
     if task == "acoustic":
         rates = {"encoder": 1e-3, "ctc": 1e-3, "rnnt": 1e-3}
-        return {"task": task, "lr": rates, "loss": LossConfig(ctc=1.0, rnnt=0.5, rnnt_from=0.5)}
+        return {"task": task, "lr": rates, "loss": {"ctc": 1.0, "rnnt": 0.5, "rnnt_from": 0.5}}
     if task == "text_copy":
         return {"task": task, "train": ["llm"], "lr": {"llm": 1e-3}}
     rates = {"projector": 1e-3, "llm": 1e-3}

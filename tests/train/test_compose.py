@@ -67,7 +67,8 @@ def run(*overrides: str):
         (["max_steps=0"], "stage encoder: `max_steps` must be 1 or more, got 0"),
         (
             ["lr.projectr=1"],
-            "stage encoder: `lr` knows the modules encoder, ctc, rnnt, projector, llm, got 'projectr'",
+            "stage encoder: `lr` knows the modules encoder, ctc, rnnt, language_prompt, projector, llm, got"
+            " 'projectr'",
         ),
         (
             ["stage=align", "train=[llm]"],

@@ -6,22 +6,32 @@ Shapes: B utterances, S samples, N segments of an index, L languages.
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "Batch": "batch",
+    "FilterConfig": "filters",
     "FinalExport": "readers.final_export",
+    "LoaderConfig": "loader_config",
     "MixConfig": "mix",
     "Plan": "plan",
-    "PlanConfig": "plan",
-    "SegmentIndex": "index",
+    "PlanConfig": "plan_config",
+    "SegmentIndex": "segments",
+    "Source": "sources",
     "TextProfile": "text",
     "build_index": "index",
+    "build_loader": "loader",
+    "count_tokens": "tokens",
     "describe": "stats",
     "explain": "mix",
+    "export_nemo": "export",
+    "export_shar": "export",
     "iter_once": "loader",
     "make_loader": "loader",
+    "open_index": "segments",
+    "read_sources": "sources",
     "train_tokenizer": "tokenizer",
+    "verify_index": "verify",
 }
 
 __all__ = ["__version__", *_HOMES]

@@ -25,7 +25,8 @@ class Batch:
     durations: list[float]
     """Seconds."""
     step: int
-    """Position of this batch in its rank's stream."""
+    """Position of this batch in its rank's stream, or in its epoch where that is counted."""
+    epoch: int = 0
 
     @property
     def num_utterances(self) -> int:
@@ -57,7 +58,7 @@ class Utterance:
     lang: str
 
 
-def collate(utterances: Sequence[Utterance], sampling_rate: int, step: int = 0) -> Batch:
+def collate(utterances: Sequence[Utterance], sampling_rate: int, step: int = 0, epoch: int = 0) -> Batch:
     """Return the utterances as one batch, in their order."""
     lens = [len(utterance.samples) for utterance in utterances]
     waveforms = np.zeros((len(lens), max(lens)), np.int16)  # (B, S)
@@ -72,4 +73,5 @@ def collate(utterances: Sequence[Utterance], sampling_rate: int, step: int = 0) 
         langs=[utterance.lang for utterance in utterances],
         durations=[length / sampling_rate for length in lens],
         step=step,
+        epoch=epoch,
     )

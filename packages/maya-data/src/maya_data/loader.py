@@ -1,93 +1,135 @@
-"""Batches for one rank: the endless stream of a plan, and a single pass for validation and test.
+"""Batches for one rank: the loader of a training run, the endless stream of a plan, and a single pass.
 
-The plan decides, workers only read. A batch depends on its step alone, so a loader started at any step, with
-any number of workers, gives what an uninterrupted one gives from there.
+The plan decides, workers only read. A batch depends on seed, epoch and position alone, so a loader that goes
+on from any position, with any number of workers, gives what an uninterrupted one gives from there.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import count, islice
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
 
-from maya_data.batch import Batch, Utterance, collate
-from maya_data.fetch import CorruptAudio, read_audio
+from maya_data.batch import Batch
+from maya_data.epochs import Epochs, Planned, Position
+from maya_data.fetch import read_audio
+from maya_data.files import is_uri
+from maya_data.loader_config import LoaderConfig, read_config
+from maya_data.loader_state import LoaderState
 from maya_data.plan import Plan
 from maya_data.quarantine import Quarantine
-from maya_data.segments import SegmentIndex
-from maya_data.text import profile
-
-SPARES = 1000
-"""Segments tried, one after the other, in place of a batch that is bad as a whole."""
+from maya_data.reading import Job, Reader
+from maya_data.segments import SegmentIndex, open_index
+from maya_data.stream import Receiver, Stream, Workers
 
 
-class _Steps:
-    """The steps from `start` on, without end."""
+class Loader(Iterator[Batch]):
+    """The batches of one rank, epoch after epoch without end; `build_loader` makes it."""
 
-    def __init__(self, start: int):
-        self.start = start
+    def __init__(self, config: LoaderConfig, rank: int = 0, world_size: int = 1):
+        """Open the index and plan the first epoch; nothing is read before the first batch is asked for."""
+        self.config, self.rank, self.world_size = config, rank, world_size
+        opened = isinstance(config.index, SegmentIndex)
+        self.index = config.index if opened else open_index(config.index, config.root)
+        self._epochs = Epochs(self.index, config.plan, rank, world_size)
+        self._position = Position(mask=self._epochs.mask(0))
+        quarantine = Quarantine(
+            ledger=config.ledger_of(rank, world_size),
+            max_bad_fraction=config.max_bad_fraction,
+            window=config.bad_window,
+            max_bad_shard=config.max_bad_shard,
+        )
+        together = config.plan.shuffle == "block" or _remote(self.index)
+        spelling = config.text_profile or self.index.text_profile
+        noise = config.augment.noise.open(config.sampling_rate) if config.augment.noise else None
+        reader = Reader(self.index, config.sampling_rate, spelling, read_audio, noise, together)
+        self._receiver = Receiver(reader, quarantine)
+        self._stream: Stream | None = None
 
-    def __iter__(self) -> Iterator[int]:
-        return count(self.start)
+    @property
+    def epoch(self) -> int:
+        """Epoch of the next batch."""
+        return self._position.epoch
 
+    @property
+    def step(self) -> int:
+        """Batches of this epoch that were given out."""
+        return self._position.step
 
-class _Reader:
-    """Turns segment numbers into utterances; bad ones are left out and written to the ledger."""
-
-    def __init__(
-        self, index: SegmentIndex, sampling_rate: int, text_profile: str | None, ledger: str | Path | None
-    ):
-        self.index, self.sampling_rate = index, sampling_rate
-        self.spelling = profile(text_profile or index.text_profile)
-        self.quarantine = Quarantine(ledger=Path(ledger) if ledger else None)
-
-    def read(self, ids: Iterable[int], step: int) -> Iterator[Utterance]:
-        for i in ids:
-            try:
-                samples = read_audio(self.index, i, self.sampling_rate)
-            except CorruptAudio as error:
-                self.quarantine.record(self.index, int(i), error, step)
-                continue
-            self.quarantine.admit()
-            lang = self.index.name("lang", i)
-            text = self.spelling.normalize(self.index.string("text", int(i)), lang)
-            yield Utterance(self.index.string("id", int(i)), samples, text, lang)
-
-
-class _PlanDataset(Dataset[Batch]):
-    """Step -> batch."""
-
-    def __init__(self, reader: _Reader, plan: Plan, rank: int, world_size: int):
-        self.reader, self.plan, self.rank, self.world_size = reader, plan, rank, world_size
-
-    def __getitem__(self, step: int) -> Batch:
-        ids = self.plan.batch(step, self.rank, self.world_size)
-        utterances = list(self.reader.read(ids, step)) or [self._spare(step)]
-        return collate(utterances, self.reader.sampling_rate, step)
-
-    def _spare(self, step: int) -> Utterance:
-        """Return the first good segment of the steps that follow."""
-        ids = (i for later in count(step + 1) for i in self.plan.batch(later, self.rank, self.world_size))
-        for utterance in self.reader.read(islice(ids, SPARES), step):
-            return utterance
-        raise CorruptAudio(f"none of {SPARES} segments after step {step} can be decoded")
-
-
-class _BatchDataset(Dataset[Batch | None]):
-    """Number -> batch of a list of batches; None where nothing in it could be decoded."""
-
-    def __init__(self, reader: _Reader, batches: Sequence[np.ndarray[Any, Any]]):
-        self.reader, self.batches = reader, batches
+    @property
+    def plan(self) -> Plan:
+        """The plan of this epoch."""
+        return self._epochs.plan(self._position.mask)
 
     def __len__(self) -> int:
-        return len(self.batches)
+        """Return the batches of this epoch; they are as many on every rank."""
+        return self._epochs.num_steps(self._position)
 
-    def __getitem__(self, number: int) -> Batch | None:
-        utterances = list(self.reader.read(self.batches[number], number))
-        return collate(utterances, self.reader.sampling_rate, number) if utterances else None
+    def __next__(self) -> Batch:
+        if self._stream is None:
+            jobs = self._epochs.jobs(self._position)
+            self._stream = Stream(jobs, self._receiver.reader, self.config.workers)
+        try:
+            batch = self._receiver.batch(*next(self._stream))
+        except BaseException:
+            self.close()  # Asked again, it begins where it stands.
+            raise
+        self._position = self._epochs.after(self._position)
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the loader stands: after the batches that were given out, not those read ahead."""
+        epoch, step, mask = self._position
+        state = LoaderState(
+            epoch=epoch, step=step, world_size=self.world_size, mask=mask, parts=self.plan.parts
+        )
+        return state.to_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`, which a loader of another number of ranks or workers may have saved.
+
+        Raises:
+            ValueError: It is no state, or index, mix, filter, batches or seed differ; the message says which.
+        """
+        read = LoaderState.read(state)
+        read.check(self._epochs.plan(read.mask if self._epochs.moves else self._position.mask).parts)
+        position = Position(read.epoch, read.step_for(self.world_size), read.mask)
+        if position.step >= (steps := self._epochs.num_steps(position)):
+            raise ValueError(f"the loader's state has step {position.step}; the epoch has {steps} steps")
+        self.close()
+        self._position = position
+        self._epochs.keep(position)
+
+    def close(self) -> None:
+        """End the loader's processes; the next batch starts them again."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def __enter__(self) -> "Loader":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def build_loader(
+    config: LoaderConfig | Mapping[str, Any] | str | Path, rank: int = 0, world_size: int = 1
+) -> Loader:
+    """Return the loader of one rank.
+
+    Args:
+        config: Settings, a mapping of them, or a YAML file of them.
+        rank: This process.
+        world_size: Number of processes; divides the plan's `sync_width`.
+
+    Raises:
+        ValueError: A setting is wrong; the message names it.
+    """
+    return Loader(read_config(config), rank, world_size)
 
 
 def make_loader(  # noqa: PLR0913 - a loader has these settings
@@ -109,15 +151,29 @@ def make_loader(  # noqa: PLR0913 - a loader has these settings
         plan: A plan over the same index.
         rank: This process.
         world_size: Number of processes; divides the plan's `sync_width`.
-        start_step: Micro-steps that this rank has taken already.
+        start_step: Micro-steps that this rank has taken already, in all epochs together.
         num_workers: Processes that read ahead; 0 reads when asked.
         sampling_rate: Rate of the waveforms; other rates are resampled.
         text_profile: Name of the spelling of the texts; None takes the index's.
         ledger: File to which unusable segments are written.
     """
-    plan.num_steps(world_size)
-    reader = _Reader(index, sampling_rate, text_profile, ledger)
-    return iter(_dataloader(_PlanDataset(reader, plan, rank, world_size), _Steps(start_step), num_workers))
+    reader = _reader(index, sampling_rate, text_profile)
+    receiver = Receiver(reader, Quarantine(ledger=Path(ledger) if ledger else None))
+    plan.steps(0, world_size)
+    jobs = _endless(plan, start_step, rank, world_size)
+    return (receiver.batch(*result) for result in Stream(jobs, reader, Workers(num_workers)))
+
+
+def _endless(plan: Plan, start: int, rank: int, world_size: int) -> Iterator[Planned]:
+    """Yield the jobs from micro-step `start` on; their steps are counted over all epochs."""
+    epoch, first = plan.locate(start, world_size)
+    number = start
+    while True:
+        for step in range(first, len(plan.steps(epoch, world_size))):
+            planned = Planned.at(plan, epoch, step, rank, world_size)
+            yield planned._replace(job=planned.job._replace(step=number))
+            number += 1
+        epoch, first = epoch + 1, 0
 
 
 def iter_once(  # noqa: PLR0913 - a loader has these settings
@@ -141,25 +197,22 @@ def iter_once(  # noqa: PLR0913 - a loader has these settings
         raise ValueError(f"`batch_size` must be 1 or more, got {batch_size}")
     ids = np.argsort(-np.asarray(index.durations), kind="stable")
     if langs is not None:
+        if unknown := [lang for lang in langs if lang not in index.langs]:
+            raise ValueError(f"`langs` has {unknown[0]!r}; the index has: {', '.join(index.langs)}")
         ids = ids[np.isin(np.asarray(index.lang_ids)[ids], [index.langs.index(lang) for lang in langs])]
     ids = ids[rank::world_size]
-    batches = [ids[start : start + batch_size] for start in range(0, len(ids), batch_size)]
-    reader = _Reader(index, sampling_rate, text_profile, ledger)
-    loaded = _dataloader(_BatchDataset(reader, batches), range(len(batches)), num_workers)
-    return (batch for batch in loaded if batch is not None)
+    starts = range(0, len(ids), batch_size)
+    jobs = (Planned(Job(ids[start : start + batch_size], step)) for step, start in enumerate(starts))
+    reader = _reader(index, sampling_rate, text_profile)
+    receiver = Receiver(reader, Quarantine(ledger=Path(ledger) if ledger else None))
+    return receiver.once(Stream(jobs, reader, Workers(num_workers)))
 
 
-def _dataloader(dataset: Dataset[Any], sampler: Any, num_workers: int) -> DataLoader[Any]:
-    """Return torch's loader; it has its own generator, since the global one is training's."""
-    return DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=sampler,
-        num_workers=num_workers,
-        generator=torch.Generator(),
-        collate_fn=_as_is,
+def _reader(index: SegmentIndex, sampling_rate: int, text_profile: str | None) -> Reader:
+    return Reader(
+        index, sampling_rate, text_profile or index.text_profile, read_audio, together=_remote(index)
     )
 
 
-def _as_is(batch: Any) -> Any:
-    return batch
+def _remote(index: SegmentIndex) -> bool:
+    return any(is_uri(root) for root in index.roots)

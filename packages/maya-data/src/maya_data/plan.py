@@ -1,211 +1,210 @@
 """Which segments are in which batch: a pure function of seed, epoch and position.
 
-Segments lie in cells of (duration bin, language). An epoch takes an exact number from every cell, permutes
-them within their bin, and cuts each bin into groups of `sync_width` batches; the groups of all bins are
-permuted. Nothing is stored but the order of segments by cell, so any step of any epoch is found at once.
-
-No batch is empty: where a bin's segments do not suffice for its last group, that group is not made, and every
-epoch leaves other segments out.
+`maya_data.full_plan` and `maya_data.block_plan` say how an epoch is ordered; here ranks and steps are laid
+over it.
 """
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from maya_data.bins import Shape, assign
-from maya_data.mix import MixConfig, repeats, usable
-from maya_data.permutation import key, permute
-from maya_data.segments import SegmentIndex
+from maya_data.block_plan import BlockOrder
+from maya_data.bucket_file import read_buckets
+from maya_data.filters import resolve
+from maya_data.full_plan import FullOrder
+from maya_data.layout import Layout, Passes, build_layout, speed_factors
+from maya_data.plan_config import PlanConfig
+from maya_data.plan_files import layout_of
+from maya_data.settings import from_mapping
+from maya_data.usable import Usable
 
-CHUNK = 64
-"""Groups computed at once."""
-GROUP_KEY, BIN_KEY, CELL_KEY = 1, 2, 3
+__all__ = ["Plan", "PlanConfig"]
+
+VERSION = 1
+"""Rises when the same settings would give other batches."""
 
 Ints = npt.NDArray[np.int64]
 
 
-@dataclass(kw_only=True)
-class PlanConfig:
-    """What a batch is, and what an epoch holds."""
+class _Drawn(NamedTuple):
+    """Some batches that follow each other, those of all ranks together."""
 
-    seed: int = 0
-    """Chooses all permutations."""
-    batch_duration: float = 20.0
-    """Seconds of padded audio in the batch of one rank."""
-    max_batch_size: int | None = None
-    """Most utterances in a batch."""
-    sync_width: int = 1
-    """Batches of one duration bin that stand together; the number of ranks must divide it."""
-    shuffle: bool = True
-    """False goes from short to long, for debugging."""
-    min_duration: float = 0.01
-    """Seconds; shorter segments are left out."""
-    max_duration: float = 40.0
-    """Seconds; longer segments are left out."""
-    langs: list[str] | None = None
-    """Languages to take; null takes all."""
-    mix: MixConfig = field(default_factory=MixConfig)
-    """Balance of languages."""
-
-    def __post_init__(self) -> None:
-        """Refuse impossible settings."""
-        if self.batch_duration <= 0:
-            raise ValueError(f"`batch_duration` must be above 0, got {self.batch_duration}")
-        if self.max_batch_size is not None and self.max_batch_size < 1:
-            raise ValueError(f"`max_batch_size` must be 1 or more, got {self.max_batch_size}")
-        if self.sync_width < 1:
-            raise ValueError(f"`sync_width` must be 1 or more, got {self.sync_width}")
-        if not 0 < self.min_duration <= self.max_duration:
-            raise ValueError(
-                f"`min_duration` must be above 0 and at most `max_duration`, got {self.min_duration} "
-                f"and {self.max_duration}"
-            )
+    epoch: int
+    first: int
+    """Number of the first one in its epoch."""
+    batches: list[Ints]
 
 
 class Plan:
     """The batches of every epoch over one index."""
 
-    def __init__(self, index: SegmentIndex, config: PlanConfig):
-        """Sort the usable segments into cells; this is all that the plan stores."""
-        self.config = config
-        text = json.dumps([index.fingerprint, asdict(config)], sort_keys=True)
-        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:32]
-        shape = Shape(config.batch_duration, config.max_batch_size, config.sync_width)
-        ids, lang_ids, durations = _chosen(index, config)
-        ratios = _ratios(lang_ids, durations, index.langs, config.mix)
-        bins = assign(durations, ratios[lang_ids], shape)
-        order = np.lexsort((lang_ids, bins))
-        self._order = ids[order]  # (N,) by bin, then language
-        grid = (int(bins.max()) + 1, len(index.langs))
-        counts = np.bincount(bins * grid[1] + lang_ids, minlength=grid[0] * grid[1]).reshape(grid)
-        taken = _taken(counts, ratios)
-        self._cell_counts, self._cell_taken = counts.ravel(), taken.ravel()
-        self._cell_starts = _starts(self._cell_counts)
-        self._cell_taken_starts = _starts(self._cell_taken)
-        self._bin_taken = taken.sum(1)
-        self._bin_taken_starts = _starts(self._bin_taken)
-        longest = np.maximum.reduceat(durations[order], _starts(counts.sum(1)))
-        sizes = np.array([shape.size(float(duration)) for duration in longest])
-        self._bin_groups = np.minimum(
-            -(-self._bin_taken // (sizes * shape.sync_width)), self._bin_taken // shape.sync_width
-        )
-        self._bin_used = np.minimum(self._bin_taken, self._bin_groups * sizes * shape.sync_width)
-        self._group_starts = _starts(self._bin_groups)
-        self.num_groups = int(self._bin_groups.sum())
-        self._cached: tuple[tuple[int, int], tuple[Ints, Ints]] | None = None
-        if not self.num_groups:
-            raise ValueError(
-                f"an epoch of {int(taken.sum())} segments fills no group of {config.sync_width} batches"
-            )
+    def __init__(
+        self, index: Any, config: PlanConfig | Mapping[str, Any] | None = None, *, seed: int | None = None
+    ):
+        """Sort the usable segments; of a large index, once for all processes, into a file beside it.
+
+        Args:
+            index: A SegmentIndex.
+            config: Settings; a mapping may hold mappings for `filter` and `mix`.
+            seed: Overrules that of `config`.
+
+        Raises:
+            ValueError: A setting is wrong, no segment is left, or too few for one group of batches.
+        """
+        self.index, self.config = index, _resolved(index, _config(config), seed)
+        self.parts = _parts(index, self.config)
+        self.fingerprint = _digest(self.parts, 32)
+        self._orders: dict[int, FullOrder | BlockOrder] = {}
+        self._drawn = _Drawn(-1, 0, [])
+        self._order(0)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Plan, (self.index, self.config)
+
+    @property
+    def mask(self) -> int:
+        """Version of the quarantine that is left out; 0: none."""
+        return int(self.config.filter.quarantine or 0)
 
     @property
     def num_segments(self) -> int:
-        """Segments of an epoch, repeats counted."""
-        return int(self._bin_used.sum())
+        """Segments of the first epoch, repeats counted; others differ by a few, if at all."""
+        return self._order(0).num_segments(0)
 
-    def num_steps(self, world_size: int = 1) -> int:
-        """Return the steps of one rank in an epoch; it is the same for all ranks and epochs."""
-        return self.num_groups * self._steps_a_group(world_size)
+    def num_groups(self, epoch: int = 0) -> int:
+        """Return how many groups of `sync_width` batches an epoch has."""
+        return self._order(epoch).num_groups(epoch)
 
-    def group(self, epoch: int, g: int) -> list[Ints]:
-        """Return the segment numbers of the `sync_width` batches of group `g`."""
-        if not 0 <= g < self.num_groups:
-            raise IndexError(f"group {g} is outside the epoch's {self.num_groups} groups")
-        chunk = g // CHUNK
-        if self._cached is None or self._cached[0] != (epoch, chunk):
-            groups = np.arange(chunk * CHUNK, min((chunk + 1) * CHUNK, self.num_groups))
-            self._cached = (epoch, chunk), self._compute(epoch, groups)
-        ids, bounds = self._cached[1]
-        row = bounds[g % CHUNK]
-        return [ids[row[i] : row[i + 1]] for i in range(self.config.sync_width)]
+    def num_steps(self, world_size: int = 1, epoch: int = 0) -> int:
+        """Return the steps of one rank in an epoch; it is the same for all ranks."""
+        return self.num_groups(epoch) * self._steps_a_group(world_size)
 
-    def batch(self, step: int, rank: int = 0, world_size: int = 1) -> Ints:
-        """Return the segment numbers of one rank's batch; `step` counts from 0 over epochs without end."""
-        a_group = self._steps_a_group(world_size)
-        epoch, g = divmod(step // a_group, self.num_groups)
-        return self.group(epoch, g)[step % a_group * world_size + rank]
+    def steps(self, epoch: int, world_size: int = 1) -> range:
+        """Return the steps of one rank in an epoch: `len` is known, and the same for all ranks.
+
+        Raises:
+            ValueError: `world_size` does not divide `sync_width`.
+        """
+        return range(self.num_steps(world_size, epoch))
+
+    def batch(self, epoch: int, step: int, rank: int = 0, world_size: int = 1) -> Ints:
+        """Return the segment numbers of one rank's batch.
+
+        Raises:
+            IndexError: `step` is outside the epoch.
+            ValueError: `world_size` does not divide `sync_width`, or has no such rank.
+        """
+        drawn = self._drawn
+        number = step * world_size + rank - drawn.first
+        if (
+            drawn.epoch != epoch
+            or not 0 <= number < len(drawn.batches)
+            or not 0 <= rank < world_size
+            or self.config.sync_width % world_size
+        ):
+            self._check(epoch, step, rank, world_size)
+            drawn = self._drawn = self._draw(epoch, step * world_size + rank)
+            number = step * world_size + rank - drawn.first
+        return drawn.batches[number]
+
+    def locate(self, step: int, world_size: int = 1) -> tuple[int, int]:
+        """Return the epoch, and the step inside it, of a step that is counted over epochs without end."""
+        phases = len(self.config.speeds)
+        if self.config.shuffle != "block":
+            round_trip = sum(self.num_steps(world_size, epoch) for epoch in range(phases))
+            epoch, step = step // round_trip * phases, step % round_trip
+        else:
+            epoch = 0
+        while step >= (steps := self.num_steps(world_size, epoch)):
+            epoch, step = epoch + 1, step - steps
+        return epoch, step
+
+    def speed_factors(self, epoch: int, ids: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Return the factor of speed of segments in an epoch (M,); the plan divides durations by it."""
+        return speed_factors(self.config, epoch, ids)
+
+    def rows(self) -> Ints:
+        """Return the numbers of all segments that the filter leaves, rising."""
+        return np.concatenate([chunk.rows for chunk in self._usable().chunks()]).astype(np.int64)
+
+    def _usable(self) -> Usable:
+        return Usable(self.index, self.config.filter)
+
+    def _check(self, epoch: int, step: int, rank: int, world_size: int) -> None:
+        """Refuse a batch that there is not."""
+        steps = self.num_steps(world_size, epoch)
+        if not 0 <= rank < world_size:
+            raise ValueError(f"`rank` must be from 0 to {world_size - 1}, got {rank}")
+        if epoch < 0 or not 0 <= step < steps:
+            raise IndexError(f"step {step} is outside the {steps} steps of epoch {epoch}")
+
+    def _draw(self, epoch: int, number: int) -> "_Drawn":
+        """Compute batch `number` of all ranks together, and its neighbours."""
+        width = self.config.sync_width
+        groups = self._order(epoch).groups(epoch, number // width)
+        ids = groups.ids
+        batches = [ids[a:b] for row in groups.bounds.tolist() for a, b in pairwise(row)]
+        return _Drawn(epoch, groups.first * width, batches)
+
+    def _order(self, epoch: int) -> FullOrder | BlockOrder:
+        """Return the order of the epochs whose segments have these speeds."""
+        phase = epoch % len(self.config.speeds)
+        if phase not in self._orders:
+            layout = layout_of(self.index, self._name(phase), lambda allocate: self._build(phase, allocate))
+            kind = BlockOrder if self.config.shuffle == "block" else FullOrder
+            self._orders[phase] = kind(layout, self.config)
+        return self._orders[phase]
+
+    def _build(self, phase: int, allocate: Any) -> Layout:
+        return build_layout(Passes(self._usable(), self.config, phase), allocate)
+
+    def _name(self, phase: int) -> str:
+        """Return what the layout of a phase depends on, as a name for its files."""
+        seeded = len(self.config.speeds) > 1
+        parts = {name: digest for name, digest in self.parts.items() if seeded or name != "seed"}
+        return f"{_digest(parts)}-{phase}"
 
     def _steps_a_group(self, world_size: int) -> int:
-        if world_size < 1 or self.config.sync_width % world_size:
-            raise ValueError(
-                f"`sync_width` must be a multiple of the number of ranks, got {self.config.sync_width} "
-                f"for {world_size} ranks"
-            )
-        return self.config.sync_width // world_size
-
-    def _compute(self, epoch: int, groups: Ints) -> tuple[Ints, Ints]:
-        """Return the segments of `groups` in a row, and where each batch begins (G, sync_width + 1)."""
-        groups = self._permute(groups, self.num_groups, key(self.config.seed, GROUP_KEY, epoch))
-        bins = np.searchsorted(self._group_starts, groups, side="right") - 1  # (G,)
         width = self.config.sync_width
-        batches = (groups - self._group_starts[bins])[:, None] * width + np.arange(
-            width + 1
-        )  # (G, sync_width + 1)
-        bounds = batches * self._bin_used[bins][:, None] // (self._bin_groups[bins] * width)[:, None]
-        lengths = bounds[:, -1] - bounds[:, 0]
-        ends = np.cumsum(lengths)
-        positions = np.arange(int(ends[-1])) - np.repeat(ends - lengths - bounds[:, 0], lengths)
-        ids = self._segments(epoch, np.repeat(bins, lengths), positions)
-        return ids, bounds - bounds[:, :1] + (ends - lengths)[:, None]
-
-    def _segments(self, epoch: int, bins: Ints, positions: Ints) -> Ints:
-        """Return the segment at each position of its bin, all (M,)."""
-        seed = self.config.seed
-        positions = self._permute(positions, self._bin_taken[bins], key(seed, BIN_KEY, epoch, bins))
-        positions = positions + self._bin_taken_starts[bins]
-        cells = np.searchsorted(self._cell_taken_starts, positions, side="right") - 1
-        heard = epoch * self._cell_taken[cells] + positions - self._cell_taken_starts[cells]
-        rounds, places = np.divmod(heard, self._cell_counts[cells])
-        places = self._permute(places, self._cell_counts[cells], key(seed, CELL_KEY, cells, rounds))
-        segments: Ints = self._order[self._cell_starts[cells] + places]
-        return segments
-
-    def _permute(self, positions: Ints, size: npt.ArrayLike, keys: npt.ArrayLike) -> Ints:
-        return permute(positions, size, keys) if self.config.shuffle else positions
+        if world_size < 1 or width % world_size:
+            raise ValueError(
+                f"`sync_width` must be a multiple of the number of ranks, got {width} for {world_size} ranks"
+            )
+        return width // world_size
 
 
-def _chosen(index: SegmentIndex, config: PlanConfig) -> tuple[Ints, Ints, npt.NDArray[np.float32]]:
-    """Return the segments that the filters leave, with their languages and durations."""
-    keep = usable(index, config.min_duration, config.max_duration)
-    if config.langs is not None:
-        if unknown := [lang for lang in config.langs if lang not in index.langs]:
-            raise ValueError(f"`langs` has {unknown[0]!r}; the index has: {', '.join(index.langs)}")
-        keep &= np.isin(index.lang_ids, [index.langs.index(lang) for lang in config.langs])
-    ids = np.flatnonzero(keep)
-    if not len(ids):
-        raise ValueError(
-            f"no segment of {index.path} is left: `min_duration` {config.min_duration}, `max_duration` "
-            f"{config.max_duration}, `langs` {config.langs}"
-        )
-    return ids, np.asarray(index.lang_ids)[ids].astype(np.int64), np.asarray(index.durations)[ids]
+def _config(given: PlanConfig | Mapping[str, Any] | None) -> PlanConfig:
+    if isinstance(given, PlanConfig):
+        return given
+    return from_mapping(PlanConfig, given or {})
 
 
-def _ratios(
-    lang_ids: Ints, durations: npt.NDArray[np.float32], langs: list[str], mix: MixConfig
-) -> npt.NDArray[np.float64]:
-    hours = np.bincount(lang_ids, durations.astype(np.float64), len(langs)) / 3600
-    return repeats(hours, langs, mix)
+def _resolved(index: Any, config: PlanConfig, seed: int | None) -> PlanConfig:
+    """Return the settings with everything settled that may change later."""
+    config = replace(config, filter=resolve(index, config.filter))
+    return config if seed is None else replace(config, seed=seed)
 
 
-def _taken(counts: Ints, ratios: npt.NDArray[np.float64]) -> Ints:
-    """Return how many segments an epoch takes of each cell (bins, L): exact in sum for every language.
-
-    A cell whose share rounds to none would never be heard: it gets one from the language's largest cell.
-    """
-    totals = np.rint(np.cumsum(counts * ratios, axis=0)).astype(np.int64)
-    taken = np.diff(totals, axis=0, prepend=0)
-    for lang in np.flatnonzero(((counts > 0) & (taken == 0)).any(0) & (ratios > 0)):
-        column = taken[:, lang]
-        for cell in np.flatnonzero((counts[:, lang] > 0) & (column == 0)):
-            if column.max() > 1:
-                column[column.argmax()] -= 1
-                column[cell] = 1
-    taken[counts == 0] = 0
-    return taken
+def _parts(index: Any, config: PlanConfig) -> dict[str, str]:
+    """Return a short digest of each thing that decides what is in a batch."""
+    batches: dict[str, Any] = asdict(config) | {"version": VERSION}
+    mix, rules, seed = (batches.pop(name) for name in ("mix", "filter", "seed"))
+    if config.buckets_file is not None:
+        read_buckets(config.buckets_file)
+        batches["buckets_file"] = hashlib.sha256(Path(config.buckets_file).read_bytes()).hexdigest()
+    for name in ("langs", "corpora"):
+        rules[name] = rules[name] and sorted(rules[name])
+    parts = {"index": index.fingerprint, "mix": mix, "filter": rules, "batches": batches, "seed": seed}
+    return {name: _digest(value) for name, value in parts.items()}
 
 
-def _starts(lengths: Ints) -> Ints:
-    return np.cumsum(lengths) - lengths
+def _digest(value: Any, length: int = 16) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]

@@ -35,6 +35,20 @@ class TokenizerReport:
     """Language -> characters of the texts used."""
     pieces: Counter[str] = field(default_factory=Counter)
     """Language -> pieces of the texts used."""
+    words: Counter[str] = field(default_factory=Counter)
+    """Language -> words of the texts used."""
+    unknown: Counter[str] = field(default_factory=Counter)
+    """Language -> characters of all texts that have no piece."""
+    met: Counter[str] = field(default_factory=Counter)
+    """Language -> characters of all texts."""
+
+    def fertility(self, lang: str) -> float:
+        """Return pieces a word of a language; 0 where no text is used."""
+        return self.pieces[lang] / max(self.words[lang], 1)
+
+    def coverage(self, lang: str) -> float:
+        """Return the part of a language's characters that have a piece, 0 to 1."""
+        return 1 - self.unknown[lang] / max(self.met[lang], 1)
 
     def refuse(self, text: str, lang: str) -> None:
         """Count a text that cannot be written back exactly."""
@@ -137,8 +151,12 @@ def _measure(model: bytes, kept: list[tuple[str, str]], script: str, report: Tok
     """Encode every text and write it back: count pieces, and refuse what does not come back."""
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     report.vocab_size = processor.vocab_size()
+    missing: dict[str, bool] = {}
     for text, lang in kept:
         ids = processor.encode(text)
+        report.met[lang] += len(text)
+        if 0 in ids:
+            report.unknown[lang] += sum(_is_missing(char, processor, missing) for char in text)
         decoded = processor.decode(ids)
         if (unfold(decoded, lang) if script == "common" else decoded) != text or 0 in ids:
             report.refuse(text, lang)
@@ -146,6 +164,14 @@ def _measure(model: bytes, kept: list[tuple[str, str]], script: str, report: Tok
         report.texts[lang] += 1
         report.characters[lang] += len(text)
         report.pieces[lang] += len(ids)
+        report.words[lang] += len(text.split())
+
+
+def _is_missing(char: str, processor: Any, known: dict[str, bool]) -> bool:
+    """Return whether a character has no piece; `known` keeps the answers."""
+    if char not in known:
+        known[char] = 0 in processor.encode(char)
+    return known[char]
 
 
 def _write(model: bytes, report: TokenizerReport, config: dict[str, Any]) -> None:

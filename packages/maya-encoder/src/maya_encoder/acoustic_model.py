@@ -33,6 +33,8 @@ class AcousticModel(nn.Module):
         if config.text != tokenizer.text:
             raise ValueError(f"`text` must be the tokenizer's {tokenizer.text!r}, got {config.text!r}")
         self.config = config
+        self.import_notes: list[str] = []
+        """What was chosen or left out when another program's checkpoint was read."""
         self.tokenizer = tokenizer
         self.langs = tuple(config.langs)
         self.frontend = LogMel(**config.frontend)

@@ -31,6 +31,7 @@ FORMAT = 1
 CONFIG_FILE = "config.yaml"
 WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FOLDER = "tokenizer"
+NOTES_KEY = "import_notes"
 OTHER_OWNERS = ("projector.",)
 """Prefixes of tensors that belong to other packages' parts of the model."""
 
@@ -73,6 +74,9 @@ def save(
 def load(path: str | Path, frontend: str | None = None, device: str | torch.device = "cpu") -> AcousticModel:
     """The acoustic model of a checkpoint, in evaluation mode.
 
+    What was chosen or left out on the way is in `model.import_notes`; what of it may change numbers is warned
+    of, once.
+
     Args:
         path: a folder that `save` wrote, or whatever else `interop.read_any` opens.
         frontend: `modern` or `legacy`, in place of what the checkpoint says; see `LogMel`.
@@ -85,8 +89,11 @@ def load(path: str | Path, frontend: str | None = None, device: str | torch.devi
     if (path / CONFIG_FILE).is_file():
         return _load_folder(path, frontend).to(device).eval()
     from maya_encoder.interop import build, read_any  # which import this module
+    from maya_encoder.interop.notes import warn_of_doubts
 
-    return build(read_any(path, frontend), path).to(device)
+    model = build(read_any(path, frontend), path)
+    warn_of_doubts(model.import_notes, path, stacklevel=2)
+    return model.to(device)
 
 
 def _load_folder(folder: Path, frontend: str | None) -> AcousticModel:
@@ -101,6 +108,7 @@ def _load_folder(folder: Path, frontend: str | None) -> AcousticModel:
     acoustic = {key: value for key, value in tensors.items() if not key.startswith(OTHER_OWNERS)}
     check_fit(model.state_dict(), acoustic, folder)
     model.load_state_dict(acoustic)
+    model.import_notes = [str(note) for note in config.get(NOTES_KEY) or ()]
     return model
 
 
@@ -189,6 +197,7 @@ def _config_of(model: AcousticModel) -> dict[str, Any]:
         "multisoftmax": config.multisoftmax,
         "encoder": asdict(config.encoder),
         "heads": {name: asdict(head) for name, head in config.heads.items()},  # type: ignore[call-overload]
+        **({NOTES_KEY: [str(note) for note in model.import_notes]} if model.import_notes else {}),
     }
 
 

@@ -23,6 +23,8 @@ class LoadReport:
     """In the checkpoint, but not asked for, excluded, or unknown to the model."""
     missing: list[str] = field(default_factory=list)
     """Asked for and in the model, but not in the checkpoint: as they were."""
+    notes: list[str] = field(default_factory=list)
+    """What was chosen or left out when another program's checkpoint was read; see `load`."""
 
     def __str__(self) -> str:
         counts = f"loaded {len(self.loaded)} tensors, skipped {len(self.skipped)} of the checkpoint"
@@ -49,7 +51,7 @@ def load_into(
     Raises:
         BadCheckpoint: a prefix is found nowhere, or tensors have other shapes: the first few are named.
     """
-    found = checkpoint_tensors(path)
+    found, notes = checkpoint_tensors(path)
     wanted = model.state_dict()
     _check_prefixes(found, wanted, include, exclude, path)
     chosen = {name: tensor for name, tensor in found.items() if _chosen(name, include, exclude)}
@@ -59,17 +61,18 @@ def load_into(
         for name in loaded:
             wanted[name].copy_(chosen[name])
     missing = [name for name in wanted if _chosen(name, include, exclude) and name not in found]
-    return LoadReport(loaded, sorted(set(found) - set(loaded)), missing)
+    return LoadReport(loaded, sorted(set(found) - set(loaded)), missing, notes)
 
 
-def checkpoint_tensors(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of any checkpoint that can be read, under the names of `AcousticModel.state_dict()`."""
+def checkpoint_tensors(path: str | Path) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors of any checkpoint that can be read, named as in `AcousticModel.state_dict()`, and notes."""
     if (Path(path) / CONFIG_FILE).is_file():
         read_config(path)
-        return read_tensors(path)
+        return read_tensors(path), []
     from maya_encoder.interop import read_any  # loads the readers of foreign files
 
-    return read_any(path).tensors
+    imported = read_any(path)
+    return imported.tensors, imported.notes
 
 
 def _chosen(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:

@@ -57,7 +57,8 @@ def unit_states(
         model: has the head.
         encoder_out: encoder output (B, T, D), after the prompt where there is one; T is 1 or more.
         encoder_out_lens: valid frames (B,).
-        source: which head: `ctc`, or a transducer's name.
+        source: which head: `ctc`, or a transducer's name; where there is no `rnnt`, that stands for the
+            transducer that is there, such as `tdt`.
         tokens: units to follow (teacher forcing): lists, or (B, U); None for the head's own greedy
             hypothesis.
         token_lens: valid units of a tensor (B,); None for all.
@@ -66,33 +67,42 @@ def unit_states(
     Raises:
         ValueError: no such head, or a text that the CTC head cannot fit into its frames.
     """
-    if source not in model.heads:
-        raise ValueError(f"`source` must be a head of this model ({', '.join(model.heads)}), got {source!r}")
-    head: Any = model.heads[source]
-    encoded = encoder_out, encoder_out_lens
-    lang_ids = None if langs is None or not model.langs else model.lang_ids(langs)
-    if tokens is None:
-        placed = decode(head, *encoded, lang_ids)
-    elif hasattr(head, "joint"):
-        placed = _followed(head, encoded, _lists(tokens, token_lens), lang_ids)
-    else:
-        placed = ctc_viterbi(head(encoder_out, lang_ids), encoder_out_lens, _lists(tokens, token_lens))
+    head = _head_of(model, source)
+    encoded, lang_ids = (encoder_out, encoder_out_lens), model.optional_lang_ids(langs)
+    units = None if tokens is None else _lists(tokens, token_lens)
+    placed = decode(head, *encoded, lang_ids) if units is None else _followed(head, encoded, units, lang_ids)
     of_head = _joint_states if hasattr(head, "joint") else _span_states
     states = of_head(head, encoded, placed, lang_ids)
-    of_each = [None] * len(placed) if langs is None else langs
-    ends = [
-        text_and_ends(one.tokens, model.tokenizer, lang)[1] for one, lang in zip(placed, of_each, strict=True)
-    ]
     unit_lens = torch.tensor([len(one.tokens) for one in placed], device=encoder_out.device)
     valid = torch.arange(states.size(1), device=encoder_out.device) <= unit_lens.unsqueeze(1)
-    return UnitStates(states * valid.unsqueeze(2), unit_lens, _padded(ends, encoder_out.device))
+    return UnitStates(states * valid.unsqueeze(2), unit_lens, _char_ends(model, placed, langs).to(unit_lens))
+
+
+def _char_ends(
+    model: "AcousticModel", placed: Sequence[DecodedTokens], langs: Sequence[str] | None
+) -> Tensor:
+    of_each = [None] * len(placed) if langs is None else langs
+    pairs = zip(placed, of_each, strict=True)
+    ends = [text_and_ends(one.tokens, model.tokenizer, lang)[1] for one, lang in pairs]
+    return _padded(ends, torch.device("cpu"))
+
+
+def _head_of(model: "AcousticModel", source: str) -> Any:
+    transducers = [name for name, head in model.heads.items() if hasattr(head, "joint")]
+    if source == "rnnt" and source not in model.heads and transducers:
+        source = transducers[0]
+    if source not in model.heads:
+        raise ValueError(f"`source` must be a head of this model ({', '.join(model.heads)}), got {source!r}")
+    return model.heads[source]
 
 
 def _followed(
     head: Any, encoded: tuple[Tensor, Tensor], units: list[list[int]], lang_ids: Tensor | None
 ) -> list[DecodedTokens]:
-    """Given units with the frames at which the best path through a transducer writes them."""
+    """Given units with the frames at which the best path writes them."""
     encoder_out, lens = encoded
+    if not hasattr(head, "joint"):
+        return ctc_viterbi(head(encoder_out, lang_ids), lens, units)
     local, unit_lens = (
         _padded(_local(head, units, lang_ids), lens.device),
         torch.tensor(list(map(len, units))),

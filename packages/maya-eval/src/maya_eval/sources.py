@@ -14,7 +14,9 @@ from typing import Any
 from maya_eval.audio import SAMPLING_RATE, Samples, UnreadableAudio, row_audio
 from maya_eval.benchmarks import Benchmark, BenchmarkError, Part
 
-LOCATION = frozenset(("shard", "path", "audio", "offset", "size", "num_samples", "sampling_rate", "flags"))
+LOCATION = frozenset(
+    ("shard", "path", "audio", "offset", "size", "start", "num_samples", "sampling_rate", "flags")
+)
 """Columns of a row that say where its sound is; the others are kept to group scores by."""
 
 

@@ -23,6 +23,7 @@ from maya_encoder import checkpoint as acoustic_checkpoint
 from maya_encoder.acoustic_model import AcousticModel, AcousticModelConfig
 from maya_encoder.tokenizer import Tokenizer
 from maya_train.errors import ConfigError
+from maya_train.module_names import LANGUAGE_PROMPT
 from maya_train.schema import RunConfig
 from maya_train.sources import TrainingData, cache_batches
 from maya_train.tasks import Task
@@ -79,10 +80,11 @@ def build_acoustic(cfg: RunConfig) -> AcousticModel:
         text=cfg.text,
         frontend=asdict(cfg.frontend),
         specaugment=None if cfg.specaugment is None else asdict(cfg.specaugment),
+        prompt=None if cfg.language_prompt is None else asdict(cfg.language_prompt),
     )
     model = AcousticModel(config, tokenizer)
     if cfg.init_from is not None:
-        _adopt_weights(model, Path(cfg.init_from), new_heads={*map(str, cfg.train)} - {"encoder"})
+        _adopt_weights(model, Path(cfg.init_from), set(cfg.train))
     return model
 
 
@@ -192,8 +194,8 @@ def _refuse_other_llm(cfg: RunConfig, folder: Path, saved: dict[str, Any]) -> No
         )
 
 
-def _adopt_weights(model: AcousticModel, folder: Path, new_heads: set[str]) -> None:
-    """Take all tensors of `folder`; only a head that this stage trains may be new."""
+def _adopt_weights(model: AcousticModel, folder: Path, train: set[str]) -> None:
+    """Take all tensors of `folder`; only a head or language prompt that this stage trains may be new."""
     config = acoustic_checkpoint.read_config(folder)
     if (
         sha := Tokenizer.load(folder / acoustic_checkpoint.TOKENIZER_FOLDER).sha256
@@ -207,7 +209,9 @@ def _adopt_weights(model: AcousticModel, folder: Path, new_heads: set[str]) -> N
         )
     tensors = acoustic_checkpoint.read_tensors(folder)
     found = {key: value for key, value in tensors.items() if not key.startswith("projector.")}
-    new = tuple(f"heads.{name}." for name in new_heads if name not in config["heads"])
+    new = tuple(f"heads.{name}." for name in model.heads if name in train and name not in config["heads"])
+    if LANGUAGE_PROMPT in train and not config.get(LANGUAGE_PROMPT):
+        new += ("prompt.",)
     wanted = {key: value for key, value in model.state_dict().items() if not (new and key.startswith(new))}
     acoustic_checkpoint.check_fit(wanted, found, folder)
     model.load_state_dict(found, strict=False)

@@ -25,6 +25,7 @@ from maya_train.layers import (
     split_overrides,
     stage_layers,
 )
+from maya_train.module_names import FROM
 from maya_train.registry import lookup
 from maya_train.schema import SECTIONS, SLOTS, UNUSED, RunConfig
 
@@ -147,12 +148,19 @@ def _typed(layers: list[Layer]) -> RunConfig:
     if missing := OmegaConf.missing_keys(cfg):
         raise ConfigError(f"no value given for {', '.join(sorted(missing))}")
     fields = {str(key): _to_object(str(key), cfg) for key in cfg}
-    fields["heads"] = {name: head for name, head in fields["heads"].items() if head is not None}
+    _drop_heads(fields, [name for name, head in fields["heads"].items() if head is None])
     fields.update(dict.fromkeys(UNUSED[fields["task"]]))
     try:
         return RunConfig(**fields)
     except ValueError as error:
         raise ConfigError(f"stage {fields['stage']}: {error}") from None
+
+
+def _drop_heads(fields: dict[str, Any], names: Iterable[str]) -> None:
+    """Take heads that a layer set to null out of `heads`, with what lower layers said of them."""
+    for name in names:
+        for key, of in (("heads", name), ("lr", name), ("loss", name), ("loss", f"{name}{FROM}")):
+            fields[key].pop(of, None)
 
 
 def _merge(cfg: DictConfig, source: str, layer: DictConfig) -> None:

@@ -7,10 +7,9 @@ their place before anything is merged, so that every key is checked.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-Module = Literal["encoder", "ctc", "rnnt", "projector", "llm"]
-"""The names that `train` and `lr` may use."""
+from maya_train.module_names import LANGUAGE_PROMPT, check_names, head_losses
 
 Precision = Literal["32-true", "bf16-mixed", "bf16-true", "64-true"]
 
@@ -26,28 +25,20 @@ SECTIONS = {
 
 UNUSED: dict[str, tuple[str, ...]] = {
     "acoustic": ("projector", "llm", "prompt", "corruption"),
-    "text_copy": ("encoder", "projector"),
+    "text_copy": ("encoder", "language_prompt", "projector"),
     "speech_llm": (),
 }
 """Task -> keys that it never reads: emptied after checking, so that they cannot change a stage's digest."""
 
 
 @dataclass(kw_only=True)
-class LossConfig:
-    """Weights of the acoustic losses."""
+class LanguagePromptConfig:
+    """The language as an input behind the encoder; the arguments of `maya_encoder.language_prompt`."""
 
-    ctc: float = 0.3
-    """Weight of the CTC loss; 0 turns it off."""
-    rnnt: float = 0.7
-    """Weight of the transducer loss; 0 turns it off."""
-    rnnt_from: float = 0.0
-    """Fraction of the steps after which the transducer loss enters."""
-
-    def __post_init__(self) -> None:
-        """Refuse weights without a meaning."""
-        _within("rnnt_from", self.rnnt_from, 0.0, 1.0)
-        _at_least("ctc", self.ctc, 0)
-        _at_least("rnnt", self.rnnt, 0)
+    num_prompts: int = 128
+    """Length of the one-hot vector; places beyond the languages in use are room to grow."""
+    lang_prompts: dict[str, int] | None = None
+    """Place of each language in it; null: its place in `langs`."""
 
 
 @dataclass(kw_only=True)
@@ -199,13 +190,15 @@ class RunConfig:
     """Largest norm of the gradient; 0 turns clipping off."""
 
     task: Literal["acoustic", "speech_llm", "text_copy"] = "acoustic"
-    """What is learnt: CTC and transducer, speech to LLM text, or the LLM's noisy copying of text."""
-    train: list[Module] = field(default_factory=lambda: ["encoder", "ctc", "rnnt"])
-    """Modules whose weights change; all others are frozen and in eval mode."""
+    """What is learnt: the acoustic heads, speech to LLM text, or the LLM's noisy copying of text."""
+    train: list[str] = field(default_factory=lambda: ["encoder", "ctc", "rnnt"])
+    """Modules whose weights change: encoder, language_prompt, a name in `heads`, projector, llm. All others
+    are frozen and in eval mode."""
     lr: dict[str, float] = field(default_factory=dict)
     """Peak learning rate of each module that trains; those of frozen modules wait."""
-    loss: LossConfig = field(default_factory=LossConfig)
-    """Weights of the acoustic losses."""
+    loss: dict[str, float] = field(default_factory=dict)
+    """Weight of the loss of each head, by its name in `heads`; 0 leaves it out. And `<head>_from`: the
+    fraction of the steps after which that loss enters."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Optimizer and schedule."""
     corruption: CorruptionConfig | None = None
@@ -236,6 +229,8 @@ class RunConfig:
     """Plugin of kind `encoders`."""
     heads: dict[str, Any] = field(default_factory=dict)
     """Plugins of kind `heads`, by the names that `train` uses."""
+    language_prompt: LanguagePromptConfig | None = None
+    """Network behind the encoder that is told the language; null: none."""
     projector: Any = None
     """Plugin of kind `projectors`."""
     llm: Any = None
@@ -257,20 +252,19 @@ class RunConfig:
         self._check_modules()
         _check_langs("langs", self.langs)
         _check_langs("data.langs", self.data.langs or ())
-        if self.cache_encoder and "encoder" in self.train:
-            raise ValueError("`cache_encoder` needs a frozen encoder, but this stage trains it")
+        for module in ("encoder", LANGUAGE_PROMPT):
+            if self.cache_encoder and module in self.train:
+                raise ValueError(f"`cache_encoder` needs a frozen {module}, but this stage trains it")
 
     def _check_modules(self) -> None:
-        for module in self.lr:
-            if module not in (known := get_args(Module)):
-                raise ValueError(f"`lr` knows the modules {', '.join(known)}, got {module!r}")
-        for module in self.train:
-            if module not in self.lr:
-                raise ValueError(
-                    f"`lr` has no rate for {module!r}, which this stage trains; add lr.{module}="
-                )
-            if module in ("ctc", "rnnt") and self.heads and module not in self.heads:
-                raise ValueError(f"`train` names {module!r}, but `heads` has only {', '.join(self.heads)}")
+        check_names(self.train, self.lr, self.heads)
+        if self.task == "acoustic" and self.heads:
+            head_losses(self.loss, self.heads, self.train)
+        if LANGUAGE_PROMPT in self.train and self.language_prompt is None:
+            raise ValueError(f"`train` names {LANGUAGE_PROMPT!r}, but `{LANGUAGE_PROMPT}` is null")
+        fresh = self.language_prompt is not None and self.init_from is None and self.task == "acoustic"
+        if fresh and LANGUAGE_PROMPT not in self.train:
+            raise ValueError(f"`{LANGUAGE_PROMPT}` has fresh weights, but `train` does not name it")
 
 
 def _check_langs(key: str, langs: Iterable[str]) -> None:

@@ -11,9 +11,10 @@ from lightning.fabric import Fabric
 
 from maya_data.batch import Batch, Utterance, collate
 from maya_data.fetch import CorruptAudio, read_audio
+from maya_data.filters import FilterConfig
 from maya_data.index import Segment, SegmentIndex
 from maya_data.loader import make_loader
-from maya_data.mix import MixConfig, usable
+from maya_data.mix import MixConfig
 from maya_data.plan import Plan, PlanConfig
 from maya_data.quarantine import Quarantine
 from maya_data.text import profile
@@ -38,20 +39,16 @@ class TrainingData:
             batch_duration=data.batch_duration,
             max_batch_size=data.max_batch_size,
             sync_width=data.sync_width,
-            min_duration=data.min_duration,
-            max_duration=data.max_duration,
-            langs=data.langs,
+            filter=FilterConfig(
+                min_duration=data.min_duration, max_duration=data.max_duration, langs=data.langs
+            ),
             mix=data.mix or MixConfig(),
         )
         return cls(index, Plan(index, config))
 
     def usable_rows(self) -> list[int]:
         """Rows that the plan may give out, from short to long."""
-        config = self.plan.config
-        keep = usable(self.index, config.min_duration, config.max_duration)
-        if config.langs is not None:
-            keep &= np.isin(self.index.lang_ids, [self.index.langs.index(lang) for lang in config.langs])
-        rows = np.flatnonzero(keep)
+        rows = self.plan.rows()
         return [int(row) for row in rows[np.argsort(self.index.durations[rows], kind="stable")]]
 
 
@@ -100,7 +97,8 @@ def _known_segments(
 ) -> list[Segment]:
     """The segments of a batch; where all of them are unknown, those of the next batch that has some."""
     for later in range(step, step + data.plan.num_steps(fabric.world_size) + 1):
-        rows = data.plan.batch(later, fabric.global_rank, fabric.world_size)
+        epoch, place = data.plan.locate(later, fabric.world_size)
+        rows = data.plan.batch(epoch, place, fabric.global_rank, fabric.world_size)
         segments = [data.index.row(int(row)) for row in rows]
         if found := [segment for segment in segments if known is None or segment.id in known]:
             return found

@@ -11,19 +11,9 @@ from typing import Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from maya_encoder.prefix_states import UnitStates as UnitStates
+
 Lens = TypeVar("Lens", int, Tensor)
-
-
-@dataclass(frozen=True)
-class UnitStates:
-    """Decoder states of the acoustic model, one for each prefix of its hypothesis.
-
-    `states` (B, U+1, Z), `unit_lens` (B,), `char_ends` (B, U): end of each unit in characters of the text.
-    """
-
-    states: Tensor
-    unit_lens: Tensor
-    char_ends: Tensor
 
 
 class Injection(Protocol):

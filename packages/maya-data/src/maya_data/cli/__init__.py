@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from maya_data.cli import index, mix, stats, synth, tokenizer
+from maya_data.cli import bins, export, index, mix, quarantine, show, stats, synth, tokenizer, verify
 
-COMMANDS = (synth, index, stats, tokenizer, mix)
+COMMANDS = (synth, index, verify, stats, show, mix, bins, tokenizer, quarantine, export)
 """In the order of `maya-data --help`; each module has `add(commands)`."""
 
 

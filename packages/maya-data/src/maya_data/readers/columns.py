@@ -1,7 +1,4 @@
-"""Column names are not promised by anyone: known aliases of each, and a mapping that a config may give.
-
-The language has no column here: the folder `lang=xx` states it.
-"""
+"""Column names are not promised by anyone: known aliases of each, and a mapping that a config may give."""
 
 from collections.abc import Iterable, Mapping
 
@@ -22,8 +19,49 @@ METADATA_ALIASES = {
     "domain": ("domain", "scenario", "category", "genre"),
     "corpus": ("corpus", "source", "dataset", "source_dataset"),
 }
+"""Of the metadata of final-export shards, whose folder `lang=xx` states the language."""
 
-COLUMNS = tuple(dict.fromkeys((*LOCATOR_ALIASES, *METADATA_ALIASES)))
+TEXTS = (*METADATA_ALIASES["text"], "normalized", "verbatim", "raw_transcription")
+
+TABLE_ALIASES = METADATA_ALIASES | {
+    "text": TEXTS,
+    "id": (
+        *METADATA_ALIASES["id"],
+        *("audio_filepath", "audio_file", "audio_path", "fname", "file_name", "filename", "path", "file"),
+        *("name", "wav", "clip", "audio"),
+    ),
+    "lang": ("lang", "language", "locale", "lang_code", "language_code", "source_lang"),
+}
+"""Of transcript tables."""
+
+RECORDING_ALIASES = METADATA_ALIASES | {
+    "text": TEXTS,
+    "audio": ("audio", "audio_filepath", "speech", "recording", "wav", "flac", "mp3", "bytes"),
+    "lang": TABLE_ALIASES["lang"],
+}
+"""Of parquet files with the sound inside."""
+
+TOKEN_ALIASES = {
+    "id": METADATA_ALIASES["id"],
+    "tokens": ("tokens", "xcodec2_tokens", "codes", "xcodec2", "xcodec2_codes", "token_ids"),
+}
+"""Of `xcodec2_tokens.parquet`."""
+
+COLUMNS = tuple(dict.fromkeys((*LOCATOR_ALIASES, *METADATA_ALIASES, *TOKEN_ALIASES)))
+"""What a config of final-export shards may map."""
+TABLE_COLUMNS = tuple(TABLE_ALIASES)
+RECORDING_COLUMNS = tuple(RECORDING_ALIASES)
+
+
+def check_columns(chosen: Iterable[str], known: tuple[str, ...]) -> None:
+    """Refuse a mapping of a column that there is not.
+
+    Raises:
+        ValueError: The message names it, and what may be mapped.
+    """
+    for column in chosen:
+        if column not in known:
+            raise ValueError(f"`columns` may map {', '.join(known)}, got {column!r}")
 
 
 def resolve(

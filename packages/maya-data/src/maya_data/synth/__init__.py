@@ -10,11 +10,12 @@ from pathlib import Path
 from maya_data.script import LANGS
 from maya_data.synth.corpus import Sizes, Unit, plan
 from maya_data.synth.errors import MissingExtra, SynthesisError
+from maya_data.synth.metadata import write_metadata
 from maya_data.synth.pool import Progress, make
 from maya_data.synth.shards import is_done
 from maya_data.synth.voices import VoiceSets, check, draw
 
-__all__ = ["MissingExtra", "SynthesisError", "VoiceSets", "write_corpus"]
+__all__ = ["MissingExtra", "SynthesisError", "VoiceSets", "write_corpus", "write_metadata"]
 
 
 def write_corpus(  # noqa: PLR0913 - every argument is a setting with a default

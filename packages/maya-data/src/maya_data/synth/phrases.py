@@ -72,16 +72,19 @@ class Lexicon:
 @functools.cache
 def lexicon(lang: str) -> Lexicon:
     """The closed lexicon of one language."""
-    phrases = _phrases()
-    if lang not in phrases:
-        raise SynthesisError(f"no phrases for language {lang!r}; there are: {', '.join(phrases)}")
-    entry = phrases[lang]
+    entry = _phrases(lang)
     corrections = {normalize(old): normalize(new) for old, new in entry.get("corrections", {}).items()}
     fillers = {
         slot: tuple(corrections.get(word, word) for word in map(normalize, words))
         for slot, words in {**_names(lang), **_numbers(lang)}.items()
     }
     return Lexicon(lang, tuple(entry["templates"]), fillers)
+
+
+def plain_words(lang: str) -> list[str]:
+    """The words that the templates themselves hold, sorted: no package of the extra is needed for them."""
+    texts = (_SLOT.sub(" ", template) for template in _phrases(lang)["templates"])
+    return sorted({word for text in texts for word in normalize(text).split()})
 
 
 def normalize(text: str) -> str:
@@ -119,6 +122,14 @@ def _numbers(lang: str) -> dict[str, list[str]]:
     return {"number": spoken, "date": spoken[:28], "count": spoken[1:]}
 
 
+def _phrases(lang: str) -> dict[str, Any]:
+    phrases = _all_phrases()
+    if lang not in phrases:
+        raise SynthesisError(f"no phrases for language {lang!r}; there are: {', '.join(phrases)}")
+    entry: dict[str, Any] = phrases[lang]
+    return entry
+
+
 @functools.cache
-def _phrases() -> dict[str, Any]:
+def _all_phrases() -> dict[str, Any]:
     return tomllib.loads(files("maya_data.synth").joinpath("phrases.toml").read_text(encoding="utf-8"))

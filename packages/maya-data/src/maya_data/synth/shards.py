@@ -8,9 +8,9 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -35,12 +35,28 @@ _METADATA = (
 )
 
 
-def is_done(root: Path, unit: Unit) -> bool:
+class Shard(Protocol):
+    """What is to be in a shard."""
+
+    @property
+    def folder(self) -> str:
+        """Its place, relative to the corpus."""
+
+    @property
+    def lang(self) -> str:
+        """Its language code."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal contents."""
+
+
+def is_done(root: Path, shard: Shard) -> bool:
     """Whether the shard is there; one that another plan made is an error."""
-    manifest = root / unit.folder / "manifest.json"
+    manifest = root / shard.folder / "manifest.json"
     if not manifest.is_file():
         return False
-    if json.loads(manifest.read_text()).get("plan") != unit.fingerprint:
+    if json.loads(manifest.read_text()).get("plan") != shard.fingerprint:
         raise SynthesisError(
             f"{manifest.parent} was made with other settings; remove it or choose another folder"
         )
@@ -48,20 +64,41 @@ def is_done(root: Path, unit: Unit) -> bool:
 
 
 def write_shard(root: Path, unit: Unit, report: Callable[[], None]) -> None:
-    """Make the shard in a folder beside its place, then move it there; `report` is called after each clip.
+    """Make the shard; `report` is called after each clip."""
+    with new_shard(root, unit) as folder:
+        rows = _write_tar(folder / "audio.tar", unit, report)
+        _write_table(folder / "audio_index.parquet", rows, _INDEX)
+        _write_table(folder / "metadata.parquet", rows, _METADATA)
+        facts = {"segments": len(rows), "duration": round(sum(row["duration"] for row in rows), 3)}
+        write_manifest(folder, unit, facts | {"sampling_rate": SAMPLING_RATE})
+
+
+@contextlib.contextmanager
+def new_shard(root: Path, shard: Shard) -> Iterator[Path]:
+    """Give a folder beside the shard's place, which is moved there when the block ends well.
 
     The folder carries this process's id: workers that outlive a killed run may still be at the same shard.
+
+    Raises:
+        SynthesisError: The disk is full.
     """
-    final = root / unit.folder
+    final = root / shard.folder
     partial = final.with_name(f".{final.name}.{os.getpid()}.partial")
     with _disk_errors(root):
         _remove_leftovers(final)
         partial.mkdir(parents=True)
-        rows = _write_tar(partial / "audio.tar", unit, report)
-        _write_table(partial / "audio_index.parquet", rows, _INDEX)
-        _write_table(partial / "metadata.parquet", rows, _METADATA)
-        _write_manifest(partial, unit, rows)
+        yield partial
         _move(partial, final)
+
+
+def write_manifest(folder: Path, shard: Shard, facts: Mapping[str, Any]) -> None:
+    """Write `manifest.json`, which seals the shard: what is known of it, and a checksum of every file."""
+    sums = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    manifest = {"lang": shard.lang, **facts, "sha256": sums, "plan": shard.fingerprint}
+    with (folder / "manifest.json").open("w") as file:
+        json.dump(manifest, file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _remove_leftovers(final: Path) -> None:
@@ -154,21 +191,6 @@ def _encode(waveform: NDArray[np.int16]) -> bytes:
 
 def _write_table(path: Path, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
     pq.write_table(pa.table({column: [row[column] for row in rows] for column in columns}), path)
-
-
-def _write_manifest(folder: Path, unit: Unit, rows: list[dict[str, Any]]) -> None:
-    manifest = {
-        "lang": unit.lang,
-        "segments": len(rows),
-        "duration": round(sum(row["duration"] for row in rows), 3),
-        "sampling_rate": SAMPLING_RATE,
-        "sha256": {path.name: _sha256(path) for path in sorted(folder.iterdir())},
-        "plan": unit.fingerprint,
-    }
-    with (folder / "manifest.json").open("w") as file:
-        json.dump(manifest, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sha256(path: Path) -> str:

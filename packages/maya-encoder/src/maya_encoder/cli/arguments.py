@@ -1,6 +1,8 @@
 """Arguments that several commands share."""
 
 import argparse
+import sys
+import warnings
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -31,4 +33,9 @@ def load_model(options: argparse.Namespace) -> "AcousticModel":
     except (RuntimeError, AssertionError) as error:  # torch has no one class for a device that is not there
         reason = str(error).splitlines()[0]
         raise ValueError(f"`--device` must be one that torch has, got {options.device!r}: {reason}") from None
-    return load(options.model, options.frontend, options.device)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        model = load(options.model, options.frontend, options.device)
+    for warning in told:
+        print(f"maya-encoder: note: {warning.message}", file=sys.stderr)
+    return model

@@ -52,6 +52,29 @@ def arcs_of(
     return Arcs(tokens, _moves(durations, reached, longest), _moves(durations, reached.clamp(min=1), longest))
 
 
+def arcs_where(
+    alive: Tensor,
+    head: Transducer,
+    encoder_part: Tensor,
+    label_part: Tensor,
+    left: Tensor,
+    forbidden: Tensor | None,
+) -> Arcs:
+    """As `arcs_of` where `alive` (B, K); elsewhere nothing is possible, nor on the CPU computed."""
+    if alive.device.type != "cpu" or bool(alive.all()):
+        return arcs_of(head, encoder_part, label_part, left, forbidden)
+
+    def living(part: Tensor) -> Tensor:
+        return part.expand(*alive.shape, part.size(-1))[alive]
+
+    only = None if forbidden is None else living(forbidden)
+    found = arcs_of(head, living(encoder_part), living(label_part), left[alive], only)
+    every = [field.new_full((*alive.shape, field.size(-1)), NEVER) for field in found]
+    for target, field in zip(every, found, strict=True):
+        target[alive] = field
+    return Arcs(*every)
+
+
 def _moves(durations: Tensor, reached: Tensor, longest: int) -> Tensor:
     """Log-probability of each move of 0 .. `longest` frames, summed over the durations that make it."""
     lists = [durations.masked_fill(reached != move, NEVER).logsumexp(dim=-1) for move in range(longest + 1)]

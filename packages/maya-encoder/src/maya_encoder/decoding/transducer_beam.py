@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from maya_encoder.decoding.arcs import Arcs, arcs_of
+from maya_encoder.decoding.arcs import Arcs, arcs_where
 from maya_encoder.decoding.beam_pool import Beams, Notes, Pool, at_places
 from maya_encoder.decoding.decoded import DecodedTokens, Place
 from maya_encoder.decoding.options import DecodingOptions
@@ -106,9 +106,8 @@ class _Search:
         """Let each sequence write some labels at `frame` and move on."""
         for step in range(self.options.expansion_steps + 1):
             left = (self.lens - frame).unsqueeze(1).expand_as(here.mass)
-            arcs = arcs_of(
-                self.head, self.encoder_part[:, frame : frame + 1], here.label_part, left, self.forbidden
-            )
+            parts = (self.encoder_part[:, frame : frame + 1], here.label_part)
+            arcs = arcs_where(here.mass > NEVER, self.head, *parts, left, self.forbidden)
             blank = here.mass + arcs.tokens[..., -1]
             self._wait(frame, replace(here, mass=blank), arcs.blank_moves, self.blank_moves)
             if step == self.options.expansion_steps:
@@ -142,18 +141,23 @@ class _Search:
         nodes = self.notes.add(
             frame, [here.nodes.gather(1, parents), token, moves.argmax(dim=2).clamp(min=1), log_prob]
         )
-        grown = self._grown(here.at(parents), token)
+        grown = self._grown(here.at(parents), token, total > NEVER)
         fused = grown.fused + gained.flatten(1).gather(1, way)
         mass = (grown.mass + log_prob).masked_fill(total == NEVER, NEVER)
         states = at_places(states.flatten(1, 2), way)
         return replace(grown, mass=mass, fused=fused, nodes=nodes, states=states), moves
 
-    def _grown(self, parents: Beams, tokens: Tensor) -> Beams:
-        states, history = self.head.prediction.step(tokens.flatten(), parents.history.flatten(0, 1))
+    def _grown(self, parents: Beams, tokens: Tensor, alive: Tensor) -> Beams:
+        """Sequences (B, N) with one more label; those that are not alive keep their parent's state."""
+        # The prediction network is most of the work. An accelerator would wait for the number of rows.
+        rows = alive.flatten().nonzero()[:, 0] if alive.device.type == "cpu" else slice(None)
+        label_part, history = parents.label_part.flatten(0, 1), parents.history.flatten(0, 1)
+        states, history[rows] = self.head.prediction.step(tokens.flatten()[rows], history[rows])
+        label_part[rows] = self.head.joint.pred(states)
         return replace(
             parents,
             hashes=hash_with(parents.hashes, tokens),
-            label_part=self.head.joint.pred(states).view_as(parents.label_part),
+            label_part=label_part.view_as(parents.label_part),
             history=history.view_as(parents.history),
         )
 

@@ -22,6 +22,17 @@ class _Scores(NamedTuple):
     """The next token with each of its moves (B, U+1, moves); never at the last position."""
 
 
+class _Ways(NamedTuple):
+    """The best ways to each frame and position, (frames, B, U+1) each."""
+
+    reached: Tensor
+    """Their scores."""
+    came_by: Tensor
+    """How each came to its frame: twice the frames it moved, and 1 more by a label; 0 for none."""
+    began: Tensor
+    """The position before the labels that stayed at this frame."""
+
+
 @torch.no_grad()
 def transducer_viterbi(
     head: Transducer,
@@ -43,31 +54,25 @@ def transducer_viterbi(
     """
     encoder_part = head.joint.enc(encoder_out)  # (B, T, J)
     label_part = head.joint.pred(head.prediction(tokens))  # (B, U+1, J)
-    batch, num_frames, _ = encoder_part.shape
-    shape = (batch, tokens.size(1) + 1)
-    longest = max(1, *head.durations, 1)
-    reached = torch.full((num_frames + longest + 1, *shape), NEVER, dtype=torch.float64, device=tokens.device)
-    reached[0, :, 0] = 0
-    came_by = torch.zeros(
-        reached.shape, dtype=torch.int64, device=tokens.device
-    )  # 2 * frames + whether a label
-    began = torch.zeros_like(came_by)  # position before the labels that stayed at this frame
-    for t in range(num_frames):
+    shape, longest = label_part.shape[:2], max(1, *head.durations, 1)
+    ways = _no_ways(encoder_part.size(1) + longest + 1, shape, tokens.device)
+    for t in range(encoder_part.size(1)):
         left = (encoder_out_lens - t).unsqueeze(1).expand(shape)
         scores = _scores(head, (encoder_part[:, t : t + 1], label_part), left, tokens, forbidden)
-        here, began[t] = _stay(reached[t], scores.label[..., 0])
+        here, ways.began[t] = _stay(ways.reached[t], scores.label[..., 0])
         for move in range(1, longest + 1):
-            _reach(reached, came_by, t, move, here + scores.blank[..., move], is_label=False)
+            _reach(ways, t, move, here + scores.blank[..., move], is_label=False)
             by_label = (here + scores.label[..., move]).roll(1, dims=1)
             by_label[:, 0] = NEVER
-            _reach(reached, came_by, t, move, by_label, is_label=True)
-    frames = torch.zeros_like(tokens, device="cpu")
-    ends = zip(encoder_out_lens.tolist(), token_lens.tolist(), strict=True)
-    ways, begins = came_by.cpu().numpy(), began.cpu().numpy()
-    for row, end in enumerate(ends):
-        for u, t in _trace(ways[:, row], begins[:, row], *end):
-            frames[row, u] = t
-    return frames.to(tokens.device)
+            _reach(ways, t, move, by_label, is_label=True)
+    return _frames(ways, encoder_out_lens, token_lens, tokens)
+
+
+def _no_ways(num_frames: int, shape: tuple[int, ...], device: torch.device) -> _Ways:
+    reached = torch.full((num_frames, *shape), NEVER, dtype=torch.float64, device=device)
+    reached[0, :, 0] = 0
+    nowhere = torch.zeros(reached.shape, dtype=torch.int64, device=device)
+    return _Ways(reached, nowhere, nowhere.clone())
 
 
 def _scores(
@@ -93,10 +98,21 @@ def _stay(reached: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     return best + before, began
 
 
-def _reach(reached: Tensor, came_by: Tensor, frame: int, move: int, score: Tensor, is_label: bool) -> None:
-    better = score > reached[frame + move]
-    reached[frame + move] = torch.where(better, score, reached[frame + move])
-    came_by[frame + move].masked_fill_(better, 2 * move + is_label)
+def _reach(ways: _Ways, frame: int, move: int, score: Tensor, is_label: bool) -> None:
+    reached = ways.reached[frame + move]
+    better = score > reached
+    reached.copy_(torch.where(better, score, reached))
+    ways.came_by[frame + move].masked_fill_(better, 2 * move + is_label)
+
+
+def _frames(ways: _Ways, lens: Tensor, token_lens: Tensor, tokens: Tensor) -> Tensor:
+    """The frame (B, U) of each token on the best paths to the ends."""
+    frames = torch.zeros_like(tokens, device="cpu")
+    came_by, began = ways.came_by.cpu().numpy(), ways.began.cpu().numpy()
+    for row, end in enumerate(zip(lens.tolist(), token_lens.tolist(), strict=True)):
+        for u, t in _trace(came_by[:, row], began[:, row], *end):
+            frames[row, u] = t
+    return frames.to(tokens.device)
 
 
 def _trace(came_by: Array, began: Array, t: int, u: int) -> Iterator[tuple[int, int]]:

@@ -4,6 +4,8 @@ Both take labels (B, U) and give U+1 outputs, the first for the empty history; a
 time from a state whose first dimension is the utterance.
 """
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,16 +41,20 @@ class LSTMPrediction(nn.Module):
         """Output (B, P) and state (B, 2, layers, P) before the first label."""
         weight = self.embed.weight
         state = weight.new_zeros(batch, 2, self.num_layers, weight.size(1))
-        return self._walk(weight[self.blank_id].expand(batch, 1, -1), state)
+        return self._walk(weight[self.blank_id].expand(batch, -1), state)
 
     def step(self, labels: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Output and state after one more label (B,)."""
-        return self._walk(self.embed(labels).unsqueeze(1), state)
+        return self._walk(self.embed(labels), state)
 
     def _walk(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        hidden, cell = state.permute(1, 2, 0, 3).contiguous()  # (layers, B, P) each
-        output, (hidden, cell) = self.dec_rnn["lstm"](inputs, (hidden, cell))
-        return output[:, 0], torch.stack([hidden, cell]).permute(2, 0, 1, 3)
+        # nn.LSTM lays out its weights anew in every call, which for a single step is most of the time.
+        hidden, cells = [], []
+        for layer, weights in enumerate(cast(nn.LSTM, self.dec_rnn["lstm"]).all_weights):
+            inputs, cell = torch.lstm_cell(inputs, (state[:, 0, layer], state[:, 1, layer]), *weights)
+            hidden.append(inputs)
+            cells.append(cell)
+        return inputs, torch.stack([torch.stack(hidden, dim=1), torch.stack(cells, dim=1)], dim=1)
 
 
 class StatelessPrediction(nn.Module):

@@ -29,17 +29,74 @@ def _join(left_factor, left_sum, right_factor, right_sum):
 
 
 @triton.jit
+def _by_staying(
+    reached,
+    stay,
+    stays,
+    sums,
+    frame,
+    place,
+    position,
+    last,
+    end,
+    plane,
+    width,
+    sign,
+    STAYS: tl.constexpr,
+):
+    """What is reached at `frame`, with the arcs in that write no token."""
+    for k in tl.static_range(STAYS):
+        source = frame - sign * tl.load(stays + k)
+        known = (place <= last) & (source >= 0) & (source < end)
+        at_end = (source == end) & (place == 0)  # only the way back gets there
+        value = tl.load(sums + source * width + position, mask=known, other=LOWEST)
+        value = tl.where(at_end, 0.0, value)
+        arc = k * plane + tl.where(sign < 0, frame, source) * width + position
+        reached = _add_logs(reached, value + tl.load(stay + arc, mask=known | at_end, other=0.0))
+    return reached
+
+
+@triton.jit
+def _by_writing(
+    reached,
+    move,
+    moves,
+    sums,
+    frame,
+    position,
+    writes,
+    end,
+    plane,
+    width,
+    sign,
+    MOVES: tl.constexpr,
+    INSTANT: tl.constexpr,
+):
+    """The same with those that write one and move on; and those that write one and stay."""
+    factor = tl.full(position.shape, LOWEST, tl.float64)
+    for m in tl.static_range(MOVES):
+        source = frame - sign * tl.load(moves + m)
+        leaves = m * plane + tl.where(sign < 0, frame, source) * width + position - (1 + sign) // 2
+        if m == INSTANT:
+            factor = tl.load(move + leaves, mask=writes, other=LOWEST).to(tl.float64)
+        else:
+            known = writes & (source >= 0) & (source < end)
+            value = tl.load(sums + source * width + position - sign, mask=known, other=LOWEST)
+            reached = _add_logs(reached, value + tl.load(move + leaves, mask=known, other=0.0))
+    return factor, reached
+
+
+@triton.jit
 def _walk(
     stay,
     move,
-    stay_frames,
-    move_frames,
+    stays,
+    moves,
     lens,
     token_lens,
     sums,
-    batch,
     num_frames,
-    positions,
+    width,
     STAYS: tl.constexpr,
     MOVES: tl.constexpr,
     INSTANT: tl.constexpr,
@@ -47,41 +104,32 @@ def _walk(
 ):
     row = tl.program_id(0).to(tl.int64)
     back = tl.program_id(1)  # 1 for the sums from each cell to the end
-    sign = 1 - 2 * back
-    own_frames = tl.load(lens + row)
-    last = tl.load(token_lens + row)
-    place = tl.arange(0, BLOCK)
+    end, last = tl.load(lens + row), tl.load(token_lens + row)
+    place, sign = tl.arange(0, BLOCK), 1 - 2 * back
     position = tl.where(back == 1, last - place, place)
-    inside = place <= last
-    writes = inside & (place > 0)
-    sums += (back * batch + row) * num_frames * positions
-    for step in range(own_frames):
-        frame = tl.where(back == 1, own_frames - 1 - step, step) + tl.zeros((BLOCK,), tl.int64)
+    plane = tl.num_programs(0).to(tl.int64) * num_frames * width
+    own = row * num_frames * width
+    sums += back * plane + own
+    writes = (place <= last) & (place > 0)
+    for step in range(end):
+        frame = tl.where(back == 1, end - 1 - step, step) + tl.zeros((BLOCK,), tl.int64)
         reached = tl.where(place + step + back == 0, 0.0, LOWEST).to(tl.float64)
-        for k in tl.static_range(STAYS):
-            source = frame - sign * tl.load(stay_frames + k)
-            known = inside & (source >= 0) & (source < own_frames)
-            at_end = (source == own_frames) & (place == 0)  # only the way back gets there
-            arc = (k * batch + row) * num_frames + tl.where(back == 1, frame, source)
-            value = tl.load(sums + source * positions + position, mask=known, other=LOWEST)
-            value = tl.where(at_end, 0.0, value)
-            log_prob = tl.load(stay + arc * positions + position, mask=known | at_end, other=0.0)
-            reached = _add_logs(reached, value + log_prob)
-        factor = tl.full((BLOCK,), LOWEST, tl.float64)
-        for m in tl.static_range(MOVES):
-            source = frame - sign * tl.load(move_frames + m)
-            arc = (m * batch + row) * num_frames + tl.where(back == 1, frame, source)
-            leaves = arc * positions + tl.where(back == 1, position, position - 1)
-            if m == INSTANT:
-                factor = tl.load(move + leaves, mask=writes, other=LOWEST).to(tl.float64)
-            else:
-                known = writes & (source >= 0) & (source < own_frames)
-                value = tl.load(sums + source * positions + position - sign, mask=known, other=LOWEST)
-                log_prob = tl.load(move + leaves, mask=known, other=0.0)
-                reached = _add_logs(reached, value + log_prob)
+        reached = _by_staying(
+            reached, stay + own, stays, sums, frame, place, position, last, end, plane, width, sign, STAYS
+        )
+        factor, reached = _by_writing(
+            reached, move + own, moves, sums, frame, position, writes, end, plane, width, sign, MOVES, INSTANT
+        )
         _, reached = tl.associative_scan((factor, reached), 0, _join)
-        tl.store(sums + frame * positions + position, reached, mask=inside)
+        tl.store(sums + frame * width + position, reached, mask=place <= last)
         tl.debug_barrier()  # other threads of the program read what this one wrote
+
+
+@triton.jit
+def _put_share(share, arcs, arc, around, known, possible):
+    """The share of the paths that take an arc, of which the log-probability of all else is `around`."""
+    log_prob = tl.load(arcs + arc, mask=known, other=LOWEST)
+    tl.store(share + arc, tl.exp((around + log_prob).to(tl.float32)), mask=possible)
 
 
 @triton.jit
@@ -95,40 +143,33 @@ def _share(
     sums,
     stay_share,
     move_share,
-    batch,
     num_frames,
     positions,
     STAYS: tl.constexpr,
     MOVES: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    row = tl.program_id(0).to(tl.int64)
+    row, position = tl.program_id(0).to(tl.int64), tl.arange(0, BLOCK)
     frame = tl.program_id(1) + tl.zeros((BLOCK,), tl.int64)
-    own_frames = tl.load(lens + row)
-    last = tl.load(token_lens + row)
-    position = tl.arange(0, BLOCK)
-    inside = (position <= last) & (frame < own_frames)
-    before = sums + row * num_frames * positions
-    after = sums + (batch + row) * num_frames * positions
+    own_frames, last = tl.load(lens + row), tl.load(token_lens + row)
+    plane = tl.num_programs(0).to(tl.int64) * num_frames * positions
+    cell = (row * num_frames + frame) * positions + position
+    after = sums + plane + row * num_frames * positions
     total = tl.load(after, mask=own_frames > 0, other=LOWEST)
+    inside = (position <= last) & (frame < own_frames)
     possible = inside & (total + tl.zeros((BLOCK,), tl.float64) > LOWEST / 2)
-    here = tl.load(before + frame * positions + position, mask=possible, other=LOWEST) - total
+    here = tl.load(sums + cell, mask=possible, other=LOWEST) - total
     for k in tl.static_range(STAYS):
         target = frame + tl.load(stay_frames + k)
-        arc = ((k * batch + row) * num_frames + frame) * positions + position
-        rest = tl.load(
-            after + target * positions + position, mask=possible & (target < own_frames), other=LOWEST
-        )
+        known = possible & (target < own_frames)
+        rest = tl.load(after + target * positions + position, mask=known, other=LOWEST)
         rest = tl.where((target == own_frames) & (position == last), 0.0, rest)
-        log_prob = tl.load(stay + arc, mask=possible, other=LOWEST)
-        tl.store(stay_share + arc, tl.exp((here + log_prob + rest).to(tl.float32)), mask=possible)
+        _put_share(stay_share, stay, k * plane + cell, here + rest, possible, possible)
     for m in tl.static_range(MOVES):
         target = frame + tl.load(move_frames + m)
-        arc = ((m * batch + row) * num_frames + frame) * positions + position
         known = possible & (target < own_frames) & (position < last)
         rest = tl.load(after + target * positions + position + 1, mask=known, other=LOWEST)
-        log_prob = tl.load(move + arc, mask=known, other=LOWEST)
-        tl.store(move_share + arc, tl.exp((here + log_prob + rest).to(tl.float32)), mask=possible)
+        _put_share(move_share, move, m * plane + cell, here + rest, known, possible)
 
 
 def path_sums(arcs: Arcs, encoder_out_lens: Tensor, token_lens: Tensor, with_shares: bool = True) -> PathSums:
@@ -148,7 +189,7 @@ def path_sums(arcs: Arcs, encoder_out_lens: Tensor, token_lens: Tensor, with_sha
         "num_warps": min(max(block // 128, 1), 8),
     }
     instant = arcs.move_frames.index(0) if 0 in arcs.move_frames else -1
-    shape = (batch, num_frames, positions)
+    shape = (num_frames, positions)
     _walk[(batch, 2)](stay, move, *frames, *lens, sums, *shape, INSTANT=instant, num_stages=1, **sizes)
     total = sums[1, :, 0, 0]
     nll = torch.where(total > LOWEST.value / 2, -total, 0.0).to(stay.dtype)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from maya_encoder.fit import BadCheckpoint
 from maya_encoder.interop.imported import Imported, build, use_frontend
+from maya_encoder.interop.notes import FrontendDoubt
 
 __all__ = ["Imported", "build", "read_any", "use_frontend"]
 
@@ -23,6 +24,7 @@ def read_any(path: str | Path, frontend: str | None = None) -> Imported:
     imported: Imported = import_module(f"{__name__}.{_kind(Path(path))}").read(Path(path))
     if frontend is not None:
         use_frontend(imported.config, frontend)
+        imported.notes = [note for note in imported.notes if not isinstance(note, FrontendDoubt)]
         imported.notes.append(f"{frontend} front end, as asked for")
     return imported
 

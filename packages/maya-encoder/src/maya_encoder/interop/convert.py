@@ -1,5 +1,6 @@
 """A checkpoint of one kind into another, and what a checkpoint holds: the commands convert and info."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from math import prod
@@ -9,9 +10,17 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from maya_encoder.acoustic_model import AcousticModel
-from maya_encoder.checkpoint import CONFIG_FILE, TOKENIZER_FOLDER, WEIGHTS_FILE, load, read_config, save
+from maya_encoder.checkpoint import (
+    CONFIG_FILE,
+    NOTES_KEY,
+    TOKENIZER_FOLDER,
+    WEIGHTS_FILE,
+    load,
+    read_config,
+    save,
+)
 from maya_encoder.fit import BadCheckpoint
-from maya_encoder.interop import build, read_any
+from maya_encoder.interop import read_any
 from maya_encoder.interop.onnx_export import OPSET, export_onnx
 from maya_encoder.interop.parakeet_export import save_parakeet
 from maya_encoder.tokenizer import Tokenizer
@@ -46,7 +55,9 @@ def convert(
     kind = _target_kind(Path(dst), to)
     if Path(src).resolve() == Path(dst).resolve():
         raise ValueError(f"`dst` must be another path than `src`, got {dst} for both")
-    model, notes = _opened(Path(src))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # all notes are told below
+        model = load(src)
     if kind == "parakeet":
         told = save_parakeet(model, dst, head, lang)
     elif kind == "onnx":
@@ -57,7 +68,7 @@ def convert(
     else:
         save(model, dst)
         told = f"wrote {dst}: a Maya folder with {_listed(model)}"
-    return "\n".join([told, *(f"note: {note}" for note in notes)])
+    return "\n".join([told, *(f"note: {note}" for note in model.import_notes)])
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -95,13 +106,6 @@ def _target_kind(dst: Path, to: str | None) -> str:
     return kind
 
 
-def _opened(src: Path) -> tuple[AcousticModel, list[str]]:
-    if (src / CONFIG_FILE).is_file():
-        return load(src), []
-    imported = read_any(src)
-    return build(imported, src), imported.notes
-
-
 def _plain(config: Any) -> dict[str, Any]:
     """The fields of a config, with lists for tuples as in config.yaml."""
     return {
@@ -125,7 +129,7 @@ def _described_maya(path: Path) -> dict[str, Any]:
         **{key: config.get(key) for key in kept},
         "prompt": config.get("language_prompt"),
         "tokenizer": _tokenizer(Tokenizer.load(path / TOKENIZER_FOLDER)),
-        "notes": [],
+        "notes": list(config.get(NOTES_KEY) or ()),
     }
 
 

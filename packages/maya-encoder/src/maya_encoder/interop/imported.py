@@ -24,7 +24,7 @@ class Imported:
     tensors: dict[str, Tensor]
     """Under the names of `AcousticModel.state_dict()`."""
     notes: list[str] = field(default_factory=list)
-    """Sentences on what was chosen for the user, or left out."""
+    """Sentences on what was chosen for the user, or left out; a `Doubt` where it may change numbers."""
     reason: str = ""
     """Why there is no tokenizer or head, where there is none."""
 
@@ -46,6 +46,7 @@ def build(imported: Imported, source: str | Path) -> AcousticModel:
     model = AcousticModel(imported.config, imported.tokenizer)
     check_fit(model.state_dict(), imported.tensors, source)
     model.load_state_dict(imported.tensors)
+    model.import_notes = list(imported.notes)
     return model.eval()
 
 

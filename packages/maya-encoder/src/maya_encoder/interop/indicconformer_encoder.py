@@ -9,6 +9,7 @@ from torch import Tensor
 
 from maya_encoder.fastconformer import FastConformerConfig
 from maya_encoder.fit import BadCheckpoint
+from maya_encoder.interop.notes import Doubt
 from maya_encoder.interop.onnx_graph import Nameless, OnnxGraph
 from maya_encoder.interop.parakeet_names import with_all_biases
 
@@ -68,7 +69,7 @@ def read_encoder(part: Part, source: Path, num_mels: int | None = None) -> Found
     unused = [name for name in tensors if not name.startswith(("layers.", "pre_encode."))]
     for name in unused:
         del tensors[name]
-    notes = [f"of the encoder, not used: {', '.join(unused)}"] if unused else []
+    notes: list[str] = [Doubt(f"of the encoder, not used: {', '.join(unused)}")] if unused else []
     notes += _name_the_rest(tensors, part.nameless, folded, num_layers)
     config, bins = _config(tensors, num_layers, part.graph, source)
     if part.graph is not None:
@@ -76,9 +77,8 @@ def read_encoder(part: Part, source: Path, num_mels: int | None = None) -> Found
     num_mels = _num_mels(num_mels, bins, config.subsampling_factor, source)
     notes += _unfold_norms(tensors, folded, config)
     if part.graph is None:
-        notes.append(
-            "whether frames are scaled by the root of the width after subsampling is code; they are here"
-        )
+        doubt = "whether frames are scaled by the root of the width after subsampling is code; they are here"
+        notes.append(Doubt(doubt))
     if config.use_bias:
         tensors = with_all_biases(tensors, num_layers)
     return FoundEncoder(config, tensors, num_mels, notes)
@@ -108,7 +108,7 @@ def _name_the_rest(
                 folded.add(module)
     if not nameless:
         return []
-    return [f"{len(nameless)} weights have no name; they were told by the order of the graph"]
+    return [Doubt(f"{len(nameless)} weights have no name; they were told by the order of the graph")]
 
 
 def _config(

@@ -25,6 +25,7 @@ from maya_encoder.heads.rnnt import RNNTConfig
 from maya_encoder.interop.imported import Imported
 from maya_encoder.interop.indicconformer_encoder import Part, read_encoder
 from maya_encoder.interop.indicconformer_vocabulary import read_tokenizer
+from maya_encoder.interop.notes import Doubt, FrontendDoubt
 from maya_encoder.interop.onnx_graph import OnnxGraph
 from maya_encoder.interop.parakeet_files import read_json
 from maya_encoder.interop.torchscript import read_torchscript
@@ -32,8 +33,11 @@ from maya_encoder.tokenizer import Tokenizer
 
 ACTIVATIONS = {"Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid"}
 ASSUMED = (
-    "the front end is taken to be the legacy one, at 16 kHz with a hop of 10 ms: code, not weights, says so",
-    "every frame is taken to see the whole utterance: a limited context would be code",
+    FrontendDoubt(
+        "the front end is taken to be the legacy one, at 16 kHz with a hop of 10 ms: code, not weights, says"
+        " so"
+    ),
+    Doubt("every frame is taken to see the whole utterance: a limited context would be code"),
     "dropout and what else concerns training is not in the files; these are this package's defaults",
 )
 """What the files do not tell."""
@@ -168,7 +172,8 @@ def _front_end(assets: Path) -> dict[str, Tensor]:
 def _front_end_notes(found: dict[str, Tensor], num_mels: int, assets: Path) -> list[str]:
     """Compare filters and window, where they were found, with those of the legacy front end."""
     if "fb" not in found or "window" not in found:
-        return ["there is no preprocessor.ts with filters and a window to compare the front end with"]
+        doubt = "there is no preprocessor.ts with filters and a window to compare the front end with"
+        return [FrontendDoubt(doubt)]
     wanted = LogMel(num_mels, "legacy")
     pairs = ((found["fb"].squeeze(0).t(), wanted.filters), (found["window"], wanted.window))
     if any(a.shape != b.shape or not torch.allclose(a, b, atol=1e-5) for a, b in pairs):

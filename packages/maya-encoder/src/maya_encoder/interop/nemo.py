@@ -21,6 +21,7 @@ from maya_encoder.interop.nemo_frontend import frontend_arguments, frontend_of, 
 from maya_encoder.interop.nemo_heads import Heads, read_heads
 from maya_encoder.interop.nemo_section import Section
 from maya_encoder.interop.nemo_tokenizer import read_tokenizer
+from maya_encoder.interop.notes import FrontendDoubt
 from maya_encoder.tokenizer import Tokenizer
 
 KNOWN = ("preprocessor.", "encoder.", "decoder.", "ctc_decoder.", "joint.", "prompt_kernel.")
@@ -48,9 +49,15 @@ def read(path: str | Path) -> Imported:
         "specaugment": specaugment_arguments(config.section("spec_augment")),
     }
     imported = _with_heads(archive, config, archive.weights(), base)
-    version = config.get("nemo_version", "unknown version")
-    imported.notes.insert(0, f"written by NeMo {version}, so made for the {frontend} front end")
+    imported.notes.insert(0, _frontend_note(config, frontend))
     return imported
+
+
+def _frontend_note(config: Section, frontend: str) -> str:
+    version = config.get("nemo_version")
+    if version is None and not from_fork(config):
+        return FrontendDoubt(f"no version of NeMo is named, so the front end is taken to be {frontend}")
+    return f"written by NeMo {version or 'unknown version'}, so made for the {frontend} front end"
 
 
 def _with_heads(

@@ -33,22 +33,17 @@ def encoder_config(section: Section, frontend: str) -> FastConformerConfig:
         raise section.refusal("_target_", target, "a ConformerEncoder")
     for key, (known, default) in _FIXED.items():
         section.one_of(key, known, default)
-    size, kernel = section.whole("d_model"), section.whole("conv_kernel_size", 31)
-    _check_convolution(section, kernel)
+    size = section.whole("d_model")
     if section.get("feat_out", -1) not in (-1, 0, size):
         raise section.refusal("feat_out", section.get("feat_out"), f"-1 or d_model={size}")
-    channels = section.whole("subsampling_conv_channels", -1)
     try:
         return FastConformerConfig(
             num_layers=section.whole("n_layers"),
             hidden_size=size,
             num_heads=section.whole("n_heads", 4),
             ff_expansion=section.whole("ff_expansion_factor", 4),
-            conv_kernel=kernel,
-            conv_norm=section.one_of("conv_norm_type", ("batch_norm", "layer_norm"), "batch_norm"),
-            subsampling=section.one_of("subsampling", ("dw_striding", "striding"), "striding"),
-            subsampling_factor=section.whole("subsampling_factor", 4),
-            subsampling_channels=size if channels == -1 else channels,
+            **_convolution(section),
+            **_subsampling(section, size),
             masked_subsampling=frontend == "modern",
             use_bias=section.flag("use_bias", True),
             xscaling=section.flag("xscaling", True),
@@ -85,7 +80,19 @@ def _context(section: Section) -> tuple[int, int]:
     return chosen[0], chosen[1]
 
 
-def _check_convolution(section: Section, kernel: int) -> None:
+def _convolution(section: Section) -> dict[str, Any]:
+    kernel = section.whole("conv_kernel_size", 31)
     context, half = section.get("conv_context_size"), (kernel - 1) // 2
     if context not in (None, [half, half]):
         raise section.refusal("conv_context_size", context, f"null or [{half}, {half}]")
+    norm = section.one_of("conv_norm_type", ("batch_norm", "layer_norm"), "batch_norm")
+    return {"conv_kernel": kernel, "conv_norm": norm}
+
+
+def _subsampling(section: Section, size: int) -> dict[str, Any]:
+    channels = section.whole("subsampling_conv_channels", -1)
+    return {
+        "subsampling": section.one_of("subsampling", ("dw_striding", "striding"), "striding"),
+        "subsampling_factor": section.whole("subsampling_factor", 4),
+        "subsampling_channels": size if channels == -1 else channels,
+    }

@@ -63,12 +63,8 @@ def refuse_what_has_no_place(model: AcousticModel, head: str) -> None:
     _refuse_unless(attention == "rel_pos", "attention", attention)
     if head != "ctc":
         settings: Any = config.heads[head]
-        same = settings.prediction_size == settings.joint_size
-        _refuse_unless(
-            same,
-            f"heads.{head}.joint_size",
-            f"{settings.joint_size} and not prediction_size={settings.prediction_size}",
-        )
+        sizes = (settings.joint_size, settings.prediction_size)
+        _refuse_unless(len(set(sizes)) == 1, f"heads.{head}.joint_size, prediction_size", sizes)
 
 
 def config_json(model: AcousticModel, head: str) -> Json:

@@ -1,4 +1,4 @@
-"""Encoder with CTC and transducer heads: negative log-likelihoods by target token, weighted."""
+"""Encoder with its heads, CTC or transducers: negative log-likelihoods by target token, weighted."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,39 +11,43 @@ from maya_data.batch import Batch
 from maya_encoder import checkpoint
 from maya_encoder.acoustic_model import AcousticModel
 from maya_train.errors import ConfigError
-from maya_train.schema import LossConfig
+from maya_train.module_names import LANGUAGE_PROMPT, HeadLoss, head_losses
 from maya_train.tasks import Moment, TaskLoss, Work, freeze_all_but, pick, touch
 from maya_train.tasks.encoder_cache import EncoderCache
 
 
 class AcousticTask(nn.Module):
-    """Trains `encoder`, `ctc` and `rnnt`, or some of them with the rest frozen."""
+    """Trains the encoder, its language prompt and the heads, or some of them with the rest frozen.
+
+    Args:
+        model: what learns.
+        train: `encoder`, `language_prompt` and names of heads.
+        loss: the weight of each head's loss by its name, and `<head>_from`; see `head_losses`.
+        cache: kept outputs of a frozen encoder.
+    """
 
     def __init__(
         self,
         model: AcousticModel,
         train: Iterable[str],
-        loss: LossConfig,
+        loss: Mapping[str, float],
         cache: EncoderCache | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self._cache = cache
         self.made_by: dict[str, Any] = {}
-        self._modules_by_name = {"encoder": model.encoder, **model.heads}
+        prompt = {} if model.prompt is None else {LANGUAGE_PROMPT: model.prompt}
+        self._modules_by_name: dict[str, nn.Module] = {"encoder": model.encoder, **prompt, **model.heads}
         self._trained = pick(self._modules_by_name, train, "acoustic")
-        self._weights = self._head_weights(loss)
-        self._rnnt_from = loss.rnnt_from if "rnnt" in self._weights else 0.0
+        self._trains_frames = not {"encoder", LANGUAGE_PROMPT}.isdisjoint(self._trained)
+        self._losses = self._used(head_losses(loss, model.heads.keys(), self._trained))
         freeze_all_but(model, self._trained.values())
 
-    def _head_weights(self, loss: LossConfig) -> dict[str, float]:
-        """The heads whose loss changes anything, with their weights."""
-        weights = {"ctc": loss.ctc, "rnnt": loss.rnnt}
-        for name in self._trained:
-            if name != "encoder" and not weights.get(name):
-                raise ConfigError(f"`loss.{name}` is 0, but this stage trains {name}; give it a weight")
-        used = self._modules_by_name if "encoder" in self._trained else self._trained
-        found = {name: weight for name, weight in weights.items() if weight and name in used}
+    def _used(self, losses: Mapping[str, HeadLoss]) -> dict[str, HeadLoss]:
+        """The heads whose loss changes anything."""
+        used = self.model.heads if self._trains_frames else self._trained
+        found = {name: loss for name, loss in losses.items() if loss.weight and name in used}
         if not found:
             raise ConfigError("no loss is left: `loss` weighs no head of this model")
         return found
@@ -53,11 +57,8 @@ class AcousticTask(nn.Module):
         return self._trained
 
     def begins(self, total: int) -> Mapping[str, int]:
-        """The transducer enters at `rnnt_from`."""
-        return {name: self._start(name, total) for name in self._trained if name != "encoder"}
-
-    def _start(self, name: str, total: int) -> int:
-        return round(self._rnnt_from * total) if name == "rnnt" else 0
+        """A head enters with its loss."""
+        return {name: loss.first_step(total) for name, loss in self._losses.items() if name in self._trained}
 
     def set_modes(self) -> None:
         """Frozen modules in eval mode; the front end's noise and masks stay on."""
@@ -78,8 +79,8 @@ class AcousticTask(nn.Module):
         encoder_out, lens = self._encode(batch)
         parts: dict[str, Tensor] = {}
         total = encoder_out.new_zeros((), dtype=torch.float32)
-        for name, weight in self._weights.items():
-            if moment.step < self._start(name, moment.total):
+        for name, (weight, _) in self._losses.items():
+            if name not in self.scored(moment):
                 total = total + touch([self._modules_by_name[name]])
                 parts[name] = total.new_zeros(())
                 continue
@@ -91,25 +92,26 @@ class AcousticTask(nn.Module):
     def _encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         if self._cache is not None:
             return self._cache.get(batch.ids, batch.waveforms.device)[:2]
-        with torch.set_grad_enabled("encoder" in self._trained):
+        with torch.set_grad_enabled(self._trains_frames):
             encoder_out, lens = self.model.encode(batch.waveforms, batch.waveform_lens, batch.langs)
         return encoder_out, lens
 
     def _head_loss(self, name: str, encoder_out: Tensor, lens: Tensor, work: Work) -> Tensor:
         tokens, token_lens, lang_ids = work.targets
-        loss: Tensor = self._modules_by_name[name].loss(encoder_out, lens, tokens, token_lens, lang_ids)
+        loss: Tensor = self.model.head(name).loss(encoder_out, lens, tokens, token_lens, lang_ids)
         return loss.sum()
 
     def _counts(self, lens: Tensor, work: Work) -> dict[str, Tensor]:
         """Utterances with more labels than frames, whose CTC loss is left out."""
-        if "ctc" not in self._weights:
-            return {}
         tokens, token_lens, _ = work.targets
-        return {"infeasible": self._modules_by_name["ctc"].infeasible(lens, tokens, token_lens).sum()}
+        for head in map(self.model.head, self._losses):
+            if hasattr(head, "infeasible"):
+                return {"infeasible": head.infeasible(lens, tokens, token_lens).sum()}
+        return {}
 
     def scored(self, moment: Moment) -> Sequence[str]:
         """The heads whose loss is in."""
-        return [name for name in self._weights if moment.step >= self._start(name, moment.total)]
+        return [name for name, loss in self._losses.items() if moment.step >= loss.first_step(moment.total)]
 
     @torch.inference_mode()
     def transcribe(self, batch: Batch, heads: Sequence[str]) -> dict[str, list[str]]:
