@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from maya_bridge.decoding.result import Decoded
@@ -31,9 +30,11 @@ class Task:
     """What each row may write (B, V), True where a token is allowed; None for all."""
     guard: Guard | None = None
 
-    def log_probs(self, logits: Tensor, rows: Tensor) -> Tensor:
-        """Normalise logits (R, ..., V) of the given rows (R,) over the tokens that they may write."""
-        return self.permitted(logits, rows).log_softmax(dim=-1)
+    def best(self, logits: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the best token that may be written and its log-probability, of logits (R, ..., V)."""
+        logits = self.permitted(logits, rows)
+        tops, ids = logits.max(dim=-1)  # the first of equals
+        return ids, tops - logits.logsumexp(dim=-1)
 
     def permitted(self, logits: Tensor, rows: Tensor) -> Tensor:
         """Return logits (R, ..., V) of the given rows (R,) with -inf at what they may not write."""
@@ -66,7 +67,7 @@ def greedy(run: LLMRun, prompt: PromptBatch, task: Task) -> list[Decoded]:
     rows = [_Row() for _ in task.langs]
     logits = run.prefill(prompt)
     while True:
-        ids, gains = best(task.log_probs(logits, run.rows))
+        ids, gains = task.best(logits, run.rows)
         going = []
         for place, (row, token, gain) in enumerate(
             zip(run.rows.tolist(), ids.tolist(), gains.tolist(), strict=True)
@@ -87,9 +88,3 @@ def greedy(run: LLMRun, prompt: PromptBatch, task: Task) -> list[Decoded]:
             run.reorder(going)
             ids = ids[going]
         logits = run.step(ids)[:, 0]
-
-
-def best(log_probs: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the best token of each row and its log-probability; the first of equals."""
-    gains, ids = torch.max(log_probs, dim=-1)
-    return ids, gains

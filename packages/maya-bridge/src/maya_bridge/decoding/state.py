@@ -171,10 +171,10 @@ class LLMRun:
         # Padding sees itself, lest a softmax over nothing spread NaN.
         causal = (self._valid[:, None] & (column <= column[-num_queries:, None])) | own
         config = self.llm.config
-        window = getattr(config, "sliding_window", None)
+        window = getattr(config, "sliding_window", None) or self._valid.shape[1] + 1
         kinds = getattr(config, "layer_types", None)
         if kinds is None or "sliding_attention" not in kinds:
-            return self._additive(causal & (distance < window) if window and kinds is None else causal)
+            return self._additive(causal & (distance < window) if kinds is None else causal)
         near = self._additive(causal & (distance < window))
         return {"full_attention": self._additive(causal), "sliding_attention": near}
 

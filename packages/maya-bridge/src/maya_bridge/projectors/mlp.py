@@ -4,14 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from maya_bridge.projectors import (
-    Lens,
-    ProjectorOutput,
-    UnitStates,
-    check_positive,
-    scaled_mlp,
-    valid_mask,
-)
+from maya_bridge.projectors import Lens, ProjectorOutput, UnitStates, check_positive, scaled_mlp
+from maya_bridge.projectors.strided import convolved, strided_conv, strided_lens
 
 
 class ConvMLP(nn.Module):
@@ -23,12 +17,12 @@ class ConvMLP(nn.Module):
     def __init__(self, in_dim: int, hidden_size: int, out_dim: int, stride: int, embed_rms: float):
         super().__init__()
         self.stride = stride
-        self.conv = nn.Conv1d(in_dim, in_dim, kernel_size=2 * stride - 1, stride=stride, padding=stride - 1)
+        self.conv = strided_conv(in_dim, stride)
         self.mlp = scaled_mlp(in_dim, hidden_size, out_dim, embed_rms)
 
     def out_lens(self, lens: Lens) -> Lens:
         """Return ceil(lens / stride)."""
-        return (lens + self.stride - 1) // self.stride
+        return strided_lens(lens, self.stride)
 
     def forward(
         self,
@@ -37,10 +31,8 @@ class ConvMLP(nn.Module):
         ctc_log_probs: Tensor | None = None,
         units: UnitStates | None = None,
     ) -> ProjectorOutput:
-        """Project the frames; padding is set to zero first, so it never leaks into a valid position."""
-        padding = ~valid_mask(encoder_out_lens, encoder_out.shape[1])
-        frames = encoder_out.masked_fill(padding[..., None], 0).transpose(1, 2)  # (B, D, T)
-        speech_embeds = self.mlp(self.conv(frames).transpose(1, 2))  # (B, Q, H)
+        """Project the frames."""
+        speech_embeds = self.mlp(convolved(self.conv, encoder_out, encoder_out_lens))  # (B, Q, H)
         return ProjectorOutput(speech_embeds, self.out_lens(encoder_out_lens))
 
 

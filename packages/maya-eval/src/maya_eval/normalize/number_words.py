@@ -15,6 +15,7 @@ FOLD = str.maketrans(
         **dict.fromkeys("\u0981\u0b01\u0a71", ""),  # chandrabindu (Bengali, Odia) and addak
         "\u0901": "\u0902",
         "\u0a70": "\u0a02",
+        "\u0cad": "\u0cac",  # Kannada bha for ba: nine
     }
 )
 """For look-up only: these marks are written or left out at will in number words."""
@@ -128,4 +129,7 @@ def _join(first: str, second: str, block: int) -> set[str]:
     if ord(second[0]) - block in VOWELS:
         tail = chr(ord(second[0]) + SIGN) + second[1:]
         return {stem + tail, first + chr(block + GLIDE) + tail}
-    return {first + second, stem + second, stem + chr(block + VIRAMA) + second}
+    spellings = {first + second, stem + second, stem + chr(block + VIRAMA) + second}
+    if stem[-2:-1] == chr(block + VIRAMA) and stem[-3:-2] == stem[-1]:  # a double consonant is said once
+        spellings.add(stem[:-1] + second)
+    return spellings
