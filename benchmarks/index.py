@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from maya_data.index import build_index, open_index
+from maya_data.indexing.build import build_index
+from maya_data.indexing.segments import open_index
 from maya_data.readers.final_export import FinalExport
 
 GUIDE_SHARDS, GUIDE_ROWS = 3551, 15_000

@@ -32,7 +32,7 @@ DISTINCT = 500
 ROWS_A_SHARD = 20_000
 START = """
 import resource, sys, time
-from maya_data.loader import build_loader
+from maya_data.loading.loader import build_loader
 begun, cpu = time.perf_counter(), time.process_time()
 config = {"index": sys.argv[1], "plan": {"batch_duration": 120.0}, "num_workers": int(sys.argv[2])}
 loader = build_loader(config)
@@ -110,7 +110,7 @@ def starts(index: Path, table: Table) -> None:
 
 def growth(index: Path, batches: int, table: Table) -> None:
     """Add how much memory of its own a worker has at the end, against after a few batches."""
-    from maya_data.loader import build_loader
+    from maya_data.loading.loader import build_loader
 
     plan = {"batch_duration": 4.0, "max_batch_size": 2}
     with build_loader({"index": index, "plan": plan, "num_workers": 2}) as loader:
@@ -152,7 +152,7 @@ def _memory(pid: int) -> dict[str, int]:
 
 def equal(index: Path, table: Table) -> None:
     """Add whether workers and ranks change any byte of the first 64 batches."""
-    from maya_data.loader import build_loader
+    from maya_data.loading.loader import build_loader
 
     def digests(workers: int, rank: int, world: int) -> list[str]:
         plan = {"batch_duration": 20.0, "sync_width": 8, "speeds": [0.9, 1.0, 1.1]}
@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--segments", type=int, default=1_000_000)
     parser.add_argument("--batches", type=int, default=5_000)
     arguments = parser.parse_args()
-    from maya_data.index import build_index
+    from maya_data.indexing.build import build_index
 
     table = Table("what", "measured", "bar", title=f"{arguments.segments:,} segments")
     with tempfile.TemporaryDirectory() as folder:

@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from maya_data import Plan, PlanConfig
-from maya_data.filters import ranges
-from maya_data.mix import MixConfig
-from maya_data.segments import COLUMNS, SCHEMA_VERSION, open_index
+from maya_data.indexing.segments import COLUMNS, SCHEMA_VERSION, open_index
+from maya_data.planning.filters import ranges
+from maya_data.planning.mix import MixConfig
 
 LANGS = ("as", "bn", "en", "gu", "hi", "kn", "ml", "mr", "or", "pa", "ta", "te")
 THOUSAND_HOURS = np.array([1, 5, 28, 6, 16, 7, 12, 5, 3, 11, 10, 13])

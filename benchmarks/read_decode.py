@@ -31,9 +31,9 @@ from rich.console import Console
 from rich.table import Table
 from scipy.signal import lfilter
 
-from maya_data.cuts import SegmentCuts
-from maya_data.fetch import read_audio, read_bytes, read_many
-from maya_data.index import build_index
+from maya_data.audio.fetch import read_audio, read_bytes, read_many
+from maya_data.export.cuts import SegmentCuts
+from maya_data.indexing.build import build_index
 from maya_data.readers.final_export import FinalExport
 
 os.environ["LHOTSE_AUDIO_BACKEND"] = "LibsndfileBackend"

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from maya_data.index import SegmentIndex, build_index
+from maya_data.indexing.build import build_index
+from maya_data.indexing.segments import SegmentIndex
 from maya_data.readers import SCHEMA, ShardRows
 from maya_data.readers.final_export import FinalExport
 

@@ -9,7 +9,7 @@ from maya_data.audit import overlap, read_transcripts, repeated_ids, repeats
 from maya_data.audit.characters import KINDS, characters, kinds, own_kind
 from maya_data.audit.duplicates import repeated
 from maya_data.audit.spoken import spoken
-from maya_data.index import build_index
+from maya_data.indexing.build import build_index
 from maya_data.readers import SCHEMA, ShardRows
 
 WORDS = {

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from maya_data import noise_files
-from maya_data.augment import AugmentConfig, NoiseConfig, NoisePool, speech_power
-from maya_data.permutation import key
+from maya_data.audio import noise_files
+from maya_data.audio.augment import AugmentConfig, NoiseConfig, NoisePool, speech_power
+from maya_data.planning.permutation import key
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from maya_data.bins import RATIO, WIDEST, Buckets, Search, Shape, grid
-from maya_data.bucket_file import read_buckets
-from maya_data.quantiles import Quantiles, token_edges
+from maya_data.planning.bins import RATIO, WIDEST, Buckets, Search, Shape, grid
+from maya_data.planning.bucket_file import read_buckets
+from maya_data.planning.quantiles import Quantiles, token_edges
 
 
 def _durations(number, seed=0):

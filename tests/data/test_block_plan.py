@@ -4,9 +4,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from maya_data.mix import MixConfig
-from maya_data.permutation import hash64
-from maya_data.plan import Plan, PlanConfig
+from maya_data.planning.mix import MixConfig
+from maya_data.planning.permutation import hash64
+from maya_data.planning.plan import Plan, PlanConfig
 
 BLOCK, WINDOW = 16, 512
 NATURAL = MixConfig(policy="natural")

@@ -3,8 +3,8 @@ import shutil
 import numpy as np
 import pytest
 
-from maya_data.fetch import read_audio
-from maya_data.index import build_index
+from maya_data.audio.fetch import read_audio
+from maya_data.indexing.build import build_index
 from maya_data.readers.final_export import FinalExport
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from maya_data.cli import main
-from maya_data.segments import SegmentIndex
+from maya_data.indexing.segments import SegmentIndex
 
 
 @pytest.fixture(autouse=True)

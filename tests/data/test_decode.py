@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from maya_data.decode import CorruptAudio, decode, resample
+from maya_data.audio.decode import CorruptAudio, decode, resample
 
 
 def _encode(samples, rate=16000, **options):

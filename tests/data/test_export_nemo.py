@@ -11,14 +11,14 @@ import pytest
 import soundfile
 from omegaconf import OmegaConf
 
+from maya_data.audio.fetch import read_audio
 from maya_data.cli import main
 from maya_data.export import NemoExport, export_nemo
-from maya_data.fetch import read_audio
-from maya_data.index import build_index
+from maya_data.indexing.build import build_index
+from maya_data.indexing.segments import open_index
 from maya_data.readers.final_export import FinalExport
 from maya_data.readers.input_cfg import InputCfg
 from maya_data.readers.nemo_tarred import NemoTarred
-from maya_data.segments import open_index
 from maya_data.text import profile
 
 OFFSET_PATTERN = re.compile(r"^(?P<stem>.+)(?P<sub>-sub\d+)(?P<ext>\.\w+)?$")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from maya_data.audio.fetch import read_audio, read_bytes
 from maya_data.cli import main
 from maya_data.export import export_shar
-from maya_data.fetch import read_audio, read_bytes
-from maya_data.index import build_index
+from maya_data.indexing.build import build_index
 from maya_data.readers.final_export import FinalExport
 from maya_data.readers.shar import Shar
 from maya_data.text import profile

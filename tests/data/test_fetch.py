@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from maya_data import embedded, files
-from maya_data.fetch import CorruptAudio, read_audio, read_bytes, read_many, read_row
-from maya_data.index import SegmentIndex, build_index
+from maya_data.audio import embedded, files
+from maya_data.audio.fetch import CorruptAudio, read_audio, read_bytes, read_many, read_row
+from maya_data.indexing.build import build_index
+from maya_data.indexing.segments import SegmentIndex
 from maya_data.readers.final_export import FinalExport
 
 
@@ -137,7 +138,7 @@ def test_neighbours_are_read_at_once(index, monkeypatch):
         ranges.append(size)
         return files.os.pread(files._open(path).descriptor, size, offset)
 
-    monkeypatch.setattr("maya_data.fetch.files.read_range", count)
+    monkeypatch.setattr("maya_data.audio.fetch.files.read_range", count)
     read_many(index, [3, 0, 2, 1, 65, 64])
     assert len(ranges) == 2
 
@@ -307,7 +308,7 @@ def test_a_broken_torchaudio_does_not_break_reading(index, tmp_path):
         "raise OSError('libtorchaudio.so: undefined symbol')"
     )
     program = (
-        "import sys, maya_data.index as made; from maya_data.fetch import read_audio\n"
+        "import sys, maya_data.indexing.build as made; from maya_data.audio.fetch import read_audio\n"
         f"index = made.SegmentIndex.open({str(index.path)!r})\n"
         "assert len(read_audio(index, 0, 8000)) > 1000\n"
         "assert 'torchaudio' not in sys.modules and 'lhotse' not in sys.modules\n"

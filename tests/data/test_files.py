@@ -11,8 +11,8 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from maya_data import files, remote
-from maya_data.files import Retry, UnreadableFile
+from maya_data.audio import files, remote
+from maya_data.audio.files import Retry, UnreadableFile
 
 CONTENT = bytes(range(256)) * 40
 

@@ -3,9 +3,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from maya_data import filters
-from maya_data.filters import Filter, FilterConfig, kept, resolve
-from maya_data.segments import BAD_DURATION, EMPTY_TEXT, UNKNOWN_LANG, WRONG_SCRIPT
+from maya_data.indexing.segments import BAD_DURATION, EMPTY_TEXT, UNKNOWN_LANG, WRONG_SCRIPT
+from maya_data.planning import filters
+from maya_data.planning.filters import Filter, FilterConfig, kept, resolve
 
 FLAGS = [0, EMPTY_TEXT, BAD_DURATION, UNKNOWN_LANG, WRONG_SCRIPT, 0, 0, 0]
 DURATIONS = [2.0, 2.0, -1.0, 2.0, 3.0, 0.005, 50.0, 4.0]
@@ -93,7 +93,7 @@ def test_unknown_names_are_answered_with_the_known_ones(rows):
 
 
 def test_the_quarantine_is_left_out(rows, monkeypatch):
-    from maya_data import mask
+    from maya_data.loading import mask
 
     monkeypatch.setattr(filters, "CHUNK", 3)
     monkeypatch.setattr(mask, "latest_version", lambda path: 2)

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from maya_data.flags import BAD_DURATION, EMPTY_TEXT, UNKNOWN_LANG, WRONG_SCRIPT, flag, trainable
+from maya_data.indexing.flags import BAD_DURATION, EMPTY_TEXT, UNKNOWN_LANG, WRONG_SCRIPT, flag, trainable
 from maya_data.script import BLOCKS, LANGS
 
 

@@ -13,12 +13,19 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from maya_data.index import build_index
 from maya_data.indexing.atomic import DiskFull, exclusive
+from maya_data.indexing.build import build_index
+from maya_data.indexing.segments import (
+    BAD_DURATION,
+    EMPTY_TEXT,
+    UNKNOWN_LANG,
+    WRONG_SCRIPT,
+    SegmentIndex,
+    open_index,
+)
 from maya_data.indexing.work import IndexingFailed
 from maya_data.readers import BrokenShard
 from maya_data.readers.final_export import FinalExport
-from maya_data.segments import BAD_DURATION, EMPTY_TEXT, UNKNOWN_LANG, WRONG_SCRIPT, SegmentIndex, open_index
 
 
 class CountingReader(FinalExport):
@@ -471,7 +478,7 @@ def test_writes_that_the_system_refuses_are_status_two_and_one_sentence(corpus, 
 
 SLOW = """
 import os, sys, time
-from maya_data.index import build_index
+from maya_data.indexing.build import build_index
 from maya_data.indexing import merge
 from maya_data.readers.final_export import FinalExport
 
@@ -564,7 +571,7 @@ def _is_running(process):
 
 DYING = """
 import os, sys
-from maya_data.index import build_index
+from maya_data.indexing.build import build_index
 from maya_data.readers.final_export import FinalExport
 
 class Dying(FinalExport):

@@ -9,14 +9,14 @@ import pytest
 import soundfile
 import torch
 
-from maya_data.batch import Utterance, collate
-from maya_data.fetch import read_audio
-from maya_data.index import build_index
-from maya_data.loader import build_loader, iter_once, make_loader
-from maya_data.mix import MixConfig
-from maya_data.plan import Plan, PlanConfig
+from maya_data.audio.fetch import read_audio
+from maya_data.indexing.build import build_index
+from maya_data.loading.batch import Utterance, collate
+from maya_data.loading.loader import build_loader, iter_once, make_loader
+from maya_data.loading.reading import Job, Reader
+from maya_data.planning.mix import MixConfig
+from maya_data.planning.plan import Plan, PlanConfig
 from maya_data.readers.final_export import FinalExport
-from maya_data.reading import Job, Reader
 
 
 @pytest.fixture

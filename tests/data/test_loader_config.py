@@ -5,9 +5,9 @@ import re
 import pytest
 import torch
 
-from maya_data.loader import LoaderConfig, build_loader
-from maya_data.mix import MixConfig
-from maya_data.plan import PlanConfig
+from maya_data.loading.loader import LoaderConfig, build_loader
+from maya_data.planning.mix import MixConfig
+from maya_data.planning.plan import PlanConfig
 
 
 def _same(first, second):

@@ -13,15 +13,15 @@ import pytest
 import soundfile
 import torch
 
-from maya_data.fetch import CorruptAudio, read_audio
-from maya_data.index import build_index
-from maya_data.loader import build_loader, iter_once, make_loader
-from maya_data.mask import merge_ledgers
-from maya_data.plan import Plan, PlanConfig
-from maya_data.quarantine import TooManyBadSegments, read_ledger
+from maya_data.audio.fetch import CorruptAudio, read_audio
+from maya_data.indexing.build import build_index
+from maya_data.loading.loader import build_loader, iter_once, make_loader
+from maya_data.loading.mask import merge_ledgers
+from maya_data.loading.quarantine import TooManyBadSegments, read_ledger
+from maya_data.loading.reading import Job, Reader
+from maya_data.loading.stream import LoaderProcessDied
+from maya_data.planning.plan import Plan, PlanConfig
 from maya_data.readers.final_export import FinalExport
-from maya_data.reading import Job, Reader
-from maya_data.stream import LoaderProcessDied
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_loader_that_failed_goes_on_where_it_stands(index, corpus, tmp_path):
     assert [next(loader).ids for _ in range(2)] == [batch.ids for batch in whole[:2]]
     for tar in (tmp_path / "root").rglob("*.tar"):
         tar.rename(tar.with_suffix(".gone"))
-    from maya_data import files
+    from maya_data.audio import files
 
     files._open.cache_clear()
     with pytest.raises(FileNotFoundError):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from maya_data.filters import FilterConfig
-from maya_data.mix import MixConfig, MixRow, MixTable, explain, repeats
-from maya_data.usable import Component
+from maya_data.planning.filters import FilterConfig
+from maya_data.planning.mix import MixConfig, MixRow, MixTable, explain, repeats
+from maya_data.planning.usable import Component
 
 LANGS = ["en", "hi", "as"]
 HOURS = np.array([28.0, 16.0, 1.0])

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from maya_data.cli import main
-from maya_data.plan import Plan, PlanConfig
+from maya_data.planning.plan import Plan, PlanConfig
 
 
 def _write(path, text):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maya_data.permutation import CHUNK, GOLDEN, MIX, ROUNDS, Permutations, hash64, key, permute
+from maya_data.planning.permutation import CHUNK, GOLDEN, MIX, ROUNDS, Permutations, hash64, key, permute
 
 
 def _plainly(position, size, salt):

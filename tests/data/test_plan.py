@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from maya_data import plan_files, usable
-from maya_data.filters import FilterConfig
-from maya_data.mix import MixConfig
-from maya_data.permutation import hash64
-from maya_data.plan import Plan, PlanConfig
+from maya_data.planning import plan_files, usable
+from maya_data.planning.filters import FilterConfig
+from maya_data.planning.mix import MixConfig
+from maya_data.planning.permutation import hash64
+from maya_data.planning.plan import Plan, PlanConfig
 
 NATURAL = MixConfig(policy="natural")
 
@@ -244,7 +244,7 @@ def test_a_large_plan_is_kept_in_files_and_is_the_same(tmp_path, monkeypatch, se
     small = Plan(index, config)
     request.getfixturevalue("large")
     made = Plan(index, config)
-    monkeypatch.setattr("maya_data.plan.build_layout", None)  # no second sorting
+    monkeypatch.setattr("maya_data.planning.plan.build_layout", None)  # no second sorting
     assert len(list((tmp_path / "plans" / index.fingerprint[:16]).iterdir())) == 1
     for plan in (made, Plan(index, config)):
         assert [i.tolist() for i in _epoch(plan)] == [i.tolist() for i in _epoch(small)]

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from maya_data.filters import FilterConfig
-from maya_data.mix import MixConfig
-from maya_data.permutation import hash64
-from maya_data.plan import Plan, PlanConfig
+from maya_data.planning.filters import FilterConfig
+from maya_data.planning.mix import MixConfig
+from maya_data.planning.permutation import hash64
+from maya_data.planning.plan import Plan, PlanConfig
 
 EPOCHS = (0, 1, 5)
 SEGMENTS = 20_000

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from maya_data.cli import quarantine as command
-from maya_data.index import build_index
-from maya_data.mask import latest_version, merge_ledgers, quarantined_rows
-from maya_data.quarantine import Quarantine, TooManyBadSegments, read_ledger
+from maya_data.indexing.build import build_index
+from maya_data.indexing.segments import open_index
+from maya_data.loading.mask import latest_version, merge_ledgers, quarantined_rows
+from maya_data.loading.quarantine import Quarantine, TooManyBadSegments, read_ledger
 from maya_data.readers.final_export import FinalExport
-from maya_data.segments import open_index
 
 
 @pytest.fixture

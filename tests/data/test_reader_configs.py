@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from maya_data.index import build_index
+from maya_data.indexing.build import build_index
+from maya_data.indexing.sources import read_sources
 from maya_data.readers import SCHEMA
-from maya_data.sources import read_sources
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "reader"
 GUIDE = (

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from maya_data.fetch import decode
+from maya_data.audio.fetch import decode
 from maya_data.readers import SCHEMA, BrokenShard
 from maya_data.readers.final_export import FinalExport
 from maya_data.readers.tar import flac_info, walk

@@ -4,7 +4,7 @@ import soundfile
 from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
 from lhotse.serialization import SequentialJsonlWriter
 
-from maya_data.fetch import read_row
+from maya_data.audio.fetch import read_row
 from maya_data.readers import BrokenShard
 from maya_data.readers.lhotse_cuts import LhotseCuts
 from maya_data.readers.shar import Shar

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from maya_data.fetch import read_row
+from maya_data.audio.fetch import read_row
 from maya_data.readers import BrokenShard
 from maya_data.readers.expand import expand, resolve_paths
 from maya_data.readers.input_cfg import InputCfg

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from maya_data.fetch import read_row
+from maya_data.audio.fetch import read_row
 from maya_data.readers import BrokenShard
 from maya_data.readers.hf_parquet import HFParquet
 

@@ -15,9 +15,9 @@ import soundfile
 
 from maya_data.cli import main
 from maya_data.export import export_nemo, export_shar
-from maya_data.index import build_index
+from maya_data.indexing.build import build_index
+from maya_data.indexing.segments import open_index
 from maya_data.readers.final_export import FinalExport
-from maya_data.segments import open_index
 
 README = Path(__file__).parents[2] / "packages" / "maya-data" / "README.md"
 FEWER = {"1000000": "10000"}

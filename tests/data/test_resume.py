@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from maya_data.loader import build_loader
+from maya_data.loading.loader import build_loader
 
 WIDTH = 8
 KILLED = """
 import json, sys
 from pathlib import Path
-from maya_data.loader import build_loader
+from maya_data.loading.loader import build_loader
 folder = Path(sys.argv[1])
 loader = build_loader(json.loads((folder / "config.json").read_text()))
 if (folder / "state.json").exists():
@@ -239,7 +239,7 @@ def test_kill_in_mid_epoch_and_restart_give_the_remaining_batches(index, tmp_pat
 
 @pytest.fixture(scope="module")
 def small_index(write_shard, tmp_path_factory):
-    from maya_data.index import build_index
+    from maya_data.indexing.build import build_index
     from maya_data.readers.final_export import FinalExport
 
     root = tmp_path_factory.mktemp("small")

@@ -3,7 +3,7 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
-from maya_data.index import build_index
+from maya_data.indexing.build import build_index
 from maya_data.readers import SCHEMA, ShardRows
 from maya_data.sampling import sample_texts
 

@@ -5,9 +5,9 @@ import shutil
 import numpy as np
 import pytest
 
-from maya_data.index import build_index
-from maya_data.segments import COLUMNS, SegmentIndex, open_index, trainable
-from maya_data.strings import Strings
+from maya_data.indexing.build import build_index
+from maya_data.indexing.segments import COLUMNS, SegmentIndex, open_index, trainable
+from maya_data.indexing.strings import Strings
 
 
 @pytest.fixture

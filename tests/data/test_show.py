@@ -3,8 +3,8 @@ import argparse
 import pytest
 import soundfile
 
+from maya_data.audio.fetch import read_audio
 from maya_data.cli import show as command
-from maya_data.fetch import read_audio
 
 
 def _run(*arguments):

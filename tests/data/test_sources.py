@@ -1,9 +1,9 @@
 import pytest
 
 from maya_data.cli import main
-from maya_data.index import build_index
-from maya_data.segments import open_index
-from maya_data.sources import Source, read_sources
+from maya_data.indexing.build import build_index
+from maya_data.indexing.segments import open_index
+from maya_data.indexing.sources import Source, read_sources
 
 SOMEBODYS = """
 from dataclasses import dataclass

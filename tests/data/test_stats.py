@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from maya_data.cli import stats as command
-from maya_data.index import build_index
+from maya_data.indexing.build import build_index
+from maya_data.indexing.segments import open_index
 from maya_data.readers.final_export import FinalExport
-from maya_data.segments import open_index
 from maya_data.stats import describe
 from maya_data.stats.buckets import buckets
 from maya_data.stats.page import page

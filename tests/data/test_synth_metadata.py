@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from maya_data.audio.fetch import read_audio
 from maya_data.cli import main
-from maya_data.fetch import read_audio
-from maya_data.index import build_index
+from maya_data.indexing.build import build_index
 from maya_data.readers.final_export import FinalExport
 from maya_data.script import LANGS
 from maya_data.synth import SynthesisError, write_metadata

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from maya_data import tokens
-from maya_data.index import build_index
-from maya_data.segments import open_index
+from maya_data.indexing import tokens
+from maya_data.indexing.build import build_index
+from maya_data.indexing.segments import open_index
+from maya_data.indexing.tokens import count_tokens, tokenizer_hash
 from maya_data.text import profile
 from maya_data.tokenizer import train_tokenizer
-from maya_data.tokens import count_tokens, tokenizer_hash
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from maya_data.index import build_index
+from maya_data.indexing.build import build_index
+from maya_data.indexing.segments import open_index
 from maya_data.readers.final_export import FinalExport
-from maya_data.segments import open_index
 from maya_data.verify import verify_index
 
 TAR = "lang=hi/000/audio.tar"

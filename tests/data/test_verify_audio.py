@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from maya_data.index import build_index
+from maya_data.indexing.build import build_index
 from maya_data.readers.folder import Folder
 from maya_data.readers.hf_parquet import HFParquet
 from maya_data.readers.nemo import Nemo

@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from maya_data import files
+from maya_data.audio import files
 from maya_data.cli import verify as command
-from maya_data.index import build_index
+from maya_data.indexing.build import build_index
 from maya_data.readers.final_export import FinalExport
 from maya_data.verify import verify_index
 

@@ -58,8 +58,8 @@ def config(tmp_path, monkeypatch):
         return np.zeros(int(index.durations[i] * sampling_rate), dtype=np.int16)
 
     for name, members in {
-        "index": {"SegmentIndex": _Index},
-        "fetch": {"read_audio": read_audio, "CorruptAudio": CorruptAudio},
+        "indexing.segments": {"open_index": _Index.open},
+        "audio.fetch": {"read_audio": read_audio, "CorruptAudio": CorruptAudio},
     }.items():
         module = ModuleType(f"maya_data.{name}")
         module.__dict__.update(members)
@@ -168,7 +168,7 @@ def test_an_unknown_field_is_named(config):
 
 
 def test_without_the_extra_the_install_line_is_given(config, monkeypatch):
-    monkeypatch.setitem(sys.modules, "maya_data.index", None)
+    monkeypatch.setitem(sys.modules, "maya_data.indexing.segments", None)
     with pytest.raises(ImportError, match=r"pip install 'maya-eval\[run\]'"):
         harness.run(config)
 

@@ -31,6 +31,13 @@ FORMS = [
     ("ta", "இரண்டாயிரத்து இருபத்து நான்கு", "2024"),
     ("te", "ఒక రోజు రెండు వేల ఇరవై నాలుగు", "ఒక రోజు 2024"),
     ("kn", "ನೂರಿಪ್ಪತ್ತ್ಮೂರು", "123"),
+    ("kn", "ಸಾವಿರದ ಒಂಬೈನೂರ ನಲವತ್ತೇಳು", "1947"),
+    ("kn", "ಮುನ್ನೂರ ಅರವತ್ತೈದು ದಿನ", "365 ದಿನ"),
+    ("kn", "ನಾನೂರ ಎಂಭತ್ಮೂರು ಮತ್ತು ಒಂಭೈನೂರು", "483 ಮತ್ತು 900"),
+    ("kn", "ಎರಡುನೂರು ನಲ್ವತ್ತೈದು", "245"),
+    ("kn", "ಮೂರು ಕೋಟಿಯ ಎರಡು ಲಕ್ಷ", "30200000"),
+    ("kn", "ಒಂದೂವರೆ ಲಕ್ಷ ಜನ", "150000 ಜನ"),
+    ("kn", "ಎರಡೂವರೆ ಗಂಟೆ", "2.5 ಗಂಟೆ"),
     ("ml", "നാനൂറ്റമ്പത്തിയാറ്", "456"),
     ("en", "one lakh twenty three thousand rupees", "123000 rupees"),
     ("en", "no one came at ten", "no 1 came at 10"),
@@ -55,6 +62,27 @@ def test_numbers_written_out_by_another_library_are_read(lang):
     numbers = [*range(100), *(rng.randrange(10 ** rng.randint(3, 7)) for _ in range(60))]
     right = [str(n) == profile("indic-numbers-v1")(written_out(n, lang=lang), lang) for n in numbers]
     assert sum(right) >= 0.99 * len(right)
+
+
+def test_kannada_numbers_written_out_by_another_library_are_read_where_it_writes_them_whole():
+    """It cuts 110, 120, ... off behind the hundreds, says 82 for 83, and gives all spellings of 4 and 7."""
+    written_out = pytest.importorskip("indic_numtowords").num2words
+    rng = random.Random(3)
+    numbers = [*range(1000), *(rng.randrange(10 ** rng.randint(4, 7)) for _ in range(200))]
+    cut = {10, 20, 30, 50, 60, 70, 90}
+
+    def is_whole(n):
+        parts = (n % 1000, n // 1000 % 100, n // 100_000 % 100, n // 10_000_000)
+        return not (
+            any(part % 100 == 83 for part in parts)
+            or (parts[0] > 100 and n % 100 in cut)
+            or n % 10 in (4, 7)
+        )
+
+    whole = [n for n in numbers if is_whole(n)]
+    wrong = [n for n in whole if str(n) != profile("indic-numbers-v1")(written_out(n, lang="kn"), "kn")]
+    assert len(whole) > 700
+    assert wrong == []
 
 
 def test_every_value_below_a_hundred_is_a_word_of_its_own():

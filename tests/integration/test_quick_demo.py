@@ -49,7 +49,7 @@ def test_hypotheses_hold_what_anyone_needs_to_score_them(quick_demo):
 
 
 def test_no_test_sentence_and_no_test_voice_is_in_training(quick_demo):
-    from maya_data.index import SegmentIndex
+    from maya_data.indexing.segments import SegmentIndex
 
     sets = {name: SegmentIndex.open(quick_demo / "index" / name) for name in ("train", "valid", "test")}
     rows = {name: [index.row(i) for i in range(len(index))] for name, index in sets.items()}

@@ -19,7 +19,7 @@ from lightning.fabric import Fabric
 from maya_bridge.llm import LLMConfig
 from maya_bridge.projectors.ctc_compress import CTCCompress
 from maya_bridge.prompt import PromptConfig
-from maya_data.index import build_index
+from maya_data.indexing.build import build_index
 from maya_data.readers.final_export import FinalExport
 from maya_data.tokenizer import train_tokenizer
 from maya_encoder.fastconformer import FastConformerConfig

@@ -11,7 +11,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import nn
 
-from maya_data.batch import Batch
+from maya_data.loading.batch import Batch
 from maya_train.loop import Counters, Hooks, fit
 from maya_train.schema import OptimConfig, RunConfig
 from maya_train.tasks import Moment, TaskLoss, Work

@@ -13,7 +13,7 @@ import torch
 from lightning.fabric import Fabric
 from safetensors.torch import save_file
 
-from maya_data.fetch import CorruptAudio
+from maya_data.audio.fetch import CorruptAudio
 from maya_encoder.checkpoint import system_errors
 from maya_train import checkpoint, cli, stages
 from maya_train.errors import ConfigError

@@ -8,9 +8,9 @@ import torch
 from lightning.fabric import Fabric
 
 from maya_bridge.projectors.mlp import MLPProjector
-from maya_data import loader
-from maya_data.fetch import CorruptAudio, read_audio
-from maya_data.quarantine import read_ledger
+from maya_data.audio.fetch import CorruptAudio, read_audio
+from maya_data.loading import loader
+from maya_data.loading.quarantine import read_ledger
 from maya_train import build, sources
 from maya_train.build import build_task
 from maya_train.errors import ConfigError

@@ -1,18 +1,19 @@
 """The one prompt layout, for training and generation: embeddings, mask, positions and labels.
 
-    <bos> <|audio|> A_1..A_Q <|/audio|> <|transcribe|> <|LANG|> text <eos>
+    <bos> [<|ctx|> hotwords <|/ctx|>] <|audio|> A_1..A_Q <|/audio|> <|transcribe|> <|LANG|> text <eos>
 
 Rows hold no holes: padding is on the right in training and on the left in generation.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from maya_bridge.text_side import LLMTokenizer
+from maya_bridge.text_side import CLOSE_CONTEXT, OPEN_CONTEXT, LLMTokenizer
 
 IGNORED = -100
 
@@ -26,10 +27,20 @@ class PromptConfig:
     speech vector k; for a projector that gives one vector a token, and an LLM that is trained for it."""
     lang_token: bool = True
     """Give the language to the LLM; without it the prompt ends with <|transcribe|>."""
+    lid_prob: float = 0.0
+    """Share of training rows in which the LLM learns to name the language as well; above 0 it can be asked."""
+    window: Literal["refuse", "warn"] = "refuse"
+    """What a row gets that is longer than the LLM's sliding window, whose end would no longer see its begin."""
 
     def __post_init__(self) -> None:
         if self.positions not in ("rope", "restart"):
             raise ValueError(f"`positions` must be rope or restart, got {self.positions}")
+        if self.window not in ("refuse", "warn"):
+            raise ValueError(f"`window` must be refuse or warn, got {self.window}")
+        if not 0 <= self.lid_prob <= 1:
+            raise ValueError(f"`lid_prob` must be from 0 to 1, got {self.lid_prob}")
+        if self.lid_prob and not self.lang_token:
+            raise ValueError(f"`lid_prob` needs `lang_token`, got {self.lid_prob} without it")
 
 
 @dataclass(frozen=True)
@@ -37,13 +48,15 @@ class PromptBatch:
     """What the LLM is called with. Pass the mask always.
 
     Without a mask transformers takes restarted positions for packed sequences and hides the speech from the
-    text. `labels` (B, L) hold the token of their own position, IGNORED where nothing is to be learnt.
+    text. `labels` (B, L) hold the token of their own position, IGNORED where nothing is to be learnt; `ids`
+    (B, L) the token that stands there, as it was said even where another one is fed, <pad> for speech.
     """
 
     inputs_embeds: Tensor
     attention_mask: Tensor
     position_ids: Tensor
     labels: Tensor
+    ids: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -56,12 +69,25 @@ class Targets:
 
 
 @dataclass(frozen=True)
+class Fixed:
+    """Tokens that are neither speech nor text: before the speech (B, N), their lengths (B,), and between both.
+
+    The tokens between (B, 2) or (B, 3) are as many in every row.
+    """
+
+    before: Tensor
+    before_lens: Tensor
+    between: Tensor
+
+
+@dataclass(frozen=True)
 class Columns:
     """Index arithmetic of a batch: each cell's column in its own row, and where the parts are; all (B, L)."""
 
     column: Tensor
     valid: Tensor
     speech: Tensor
+    speech_index: Tensor
     text_index: Tensor
 
 
@@ -76,7 +102,7 @@ class Prompt:
 
     @property
     def overhead(self) -> int:
-        """Positions of a training row that are neither speech nor text."""
+        """Positions of a training row that are neither speech nor text nor hotwords."""
         return self.num_before + self.num_between + 1
 
     def build(
@@ -84,45 +110,97 @@ class Prompt:
         embed: nn.Module,
         speech_embeds: Tensor,
         speech_lens: Tensor,
-        langs: Sequence[str],
+        langs: Sequence[str] | None,
         targets: Targets | None = None,
+        *,
+        hotwords: Sequence[Sequence[str]] | None = None,
+        generator: torch.Generator | None = None,
     ) -> PromptBatch:
-        """Lay out speech (B, Q, H) and, in training, the text; without text the rows are left-padded."""
-        fixed = self._fixed_ids(langs).to(speech_embeds.device)  # (B, 5)
-        columns = self._columns(speech_embeds, speech_lens, None if targets is None else targets.lens + 1)
-        fixed_index = torch.where(
-            columns.column < self.num_before, columns.column, columns.column - speech_lens[:, None]
-        )
-        ids = fixed.gather(1, fixed_index.clamp(0, fixed.shape[1] - 1))
+        """Lay out speech and, in training, the text; without text the rows are left-padded.
+
+        Args:
+            embed: the LLM's input embedding.
+            speech_embeds: (B, Q, H), from a projector.
+            speech_lens: speech positions of each row (B,).
+            langs: language of each row; None, without text only, to let the LLM name it.
+            targets: the text.
+            hotwords: of each row, for its context; none by default.
+            generator: draws the rows that learn to name the language.
+        """
+        fixed = self._fixed(len(speech_lens), langs, hotwords, speech_embeds.device)
+        columns = self._columns(fixed, speech_lens, None if targets is None else targets.lens + 1)
+        ids = self._fixed_ids(fixed, columns, speech_lens)
         labels = torch.full_like(ids, IGNORED)
+        fed = ids
         if targets is not None:
+            labels = self._named_languages(ids, columns, generator)
             in_text = columns.valid & (columns.text_index >= 0)
-            ids = torch.where(in_text, self._pick(targets.input_ids, targets.lens, columns), ids)
-            labels = torch.where(in_text, self._pick(targets.labels, targets.lens, columns), labels)
-        ids = ids.masked_fill(~columns.valid, self.tokenizer.pad_id)
-        tokens = embed(ids)  # (B, L, H)
+            fed = torch.where(in_text, self._pick(targets.input_ids, targets.lens, columns), ids)
+            ids = torch.where(in_text, self._pick(targets.labels, targets.lens, columns), ids)
+            labels = torch.where(in_text, ids, labels)
+        outside = ~columns.valid | columns.speech
+        tokens = embed(fed.masked_fill(~columns.valid, self.tokenizer.pad_id))  # (B, L, H)
         if speech_embeds.shape[1]:
-            index = (columns.column - self.num_before).clamp(0, speech_embeds.shape[1] - 1)
+            index = columns.speech_index.clamp(0, speech_embeds.shape[1] - 1)
             spread = speech_embeds.to(tokens.dtype).gather(1, index[..., None].expand_as(tokens))
             tokens = torch.where(columns.speech[..., None], spread, tokens)
-        return PromptBatch(tokens, columns.valid.long(), self._positions(columns), labels)
+        ids = ids.masked_fill(outside, self.tokenizer.pad_id)
+        return PromptBatch(tokens, columns.valid.long(), self._positions(columns), labels, ids)
 
-    def _fixed_ids(self, langs: Sequence[str]) -> Tensor:
-        special = self.tokenizer.special_id
-        row = [self.tokenizer.bos_id, special("<|audio|>"), special("<|/audio|>"), special("<|transcribe|>")]
-        tails = [[self.tokenizer.lang_id(lang)] if self.config.lang_token else [] for lang in langs]
-        return torch.tensor([row + tail for tail in tails])
+    def _fixed(
+        self,
+        batch: int,
+        langs: Sequence[str] | None,
+        hotwords: Sequence[Sequence[str]] | None,
+        device: torch.device,
+    ) -> Fixed:
+        tokenizer, special = self.tokenizer, self.tokenizer.special_id
+        contexts = [self._context(words, langs and langs[row]) for row, words in enumerate(hotwords or ())]
+        before = [
+            [tokenizer.bos_id, *context, special("<|audio|>")] for context in contexts or [[]] * batch
+        ]
+        between = [[special("<|/audio|>"), special("<|transcribe|>")] for _ in range(batch)]
+        if self.config.lang_token and langs is not None:
+            between = [[*row, tokenizer.lang_id(lang)] for row, lang in zip(between, langs, strict=True)]
+        lens = torch.tensor([len(row) for row in before])
+        rows = [torch.tensor(row) for row in before]
+        padded = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_id)
+        return Fixed(padded.to(device), lens.to(device), torch.tensor(between).to(device))
 
-    def _columns(self, speech_embeds: Tensor, speech_lens: Tensor, text_lens: Tensor | None) -> Columns:
-        before_text = self.num_before + self.num_between + speech_lens[:, None]
+    def _context(self, words: Sequence[str], lang: str | None) -> list[int]:
+        if not words:
+            return []
+        inside = self.tokenizer.encode(", ".join(words), lang or "en")
+        opened, closed = (self.tokenizer.context_id(token) for token in (OPEN_CONTEXT, CLOSE_CONTEXT))
+        return [opened, *inside, closed]
+
+    def _fixed_ids(self, fixed: Fixed, columns: Columns, speech_lens: Tensor) -> Tensor:
+        """The fixed tokens at their columns (B, L), anything elsewhere."""
+        both = torch.cat([fixed.before, fixed.between], dim=1)
+        behind = columns.column - (fixed.before_lens + speech_lens)[:, None] + fixed.before.shape[1]
+        index = torch.where(columns.column < fixed.before_lens[:, None], columns.column, behind)
+        return both.gather(1, index.clamp(0, both.shape[1] - 1))
+
+    def _columns(self, fixed: Fixed, speech_lens: Tensor, text_lens: Tensor | None) -> Columns:
+        before = fixed.before_lens[:, None]
+        before_text = before + fixed.between.shape[1] + speech_lens[:, None]
         total = before_text if text_lens is None else before_text + text_lens[:, None]  # (B, 1)
         size = int(total.max())
-        column = torch.arange(size, device=speech_embeds.device)[None] - (
+        column = torch.arange(size, device=speech_lens.device)[None] - (
             size - total if text_lens is None else 0
         )
         column = column.expand(len(total), -1)  # (B, L)
-        speech = (column >= self.num_before) & (column < self.num_before + speech_lens[:, None])
-        return Columns(column, (column >= 0) & (column < total), speech, column - before_text)
+        speech = (column >= before) & (column < before + speech_lens[:, None])
+        valid = (column >= 0) & (column < total)
+        return Columns(column, valid, speech, column - before, column - before_text)
+
+    def _named_languages(self, ids: Tensor, columns: Columns, generator: torch.Generator | None) -> Tensor:
+        """Labels of the language tokens, in the share of rows that learns them."""
+        labels = torch.full_like(ids, IGNORED)
+        if not self.config.lid_prob:
+            return labels
+        drawn = torch.rand(len(ids), generator=generator).to(ids.device) < self.config.lid_prob
+        return torch.where(drawn[:, None] & (columns.text_index == -1), ids, labels)
 
     def _pick(self, ids: Tensor, lens: Tensor, columns: Columns) -> Tensor:
         """Spread text ids (B, U) over the columns, <eos> after the last one."""
@@ -134,5 +212,29 @@ class Prompt:
     def _positions(self, columns: Columns) -> Tensor:
         if self.config.positions == "rope":
             return columns.column.clamp(min=0).masked_fill(~columns.valid, 0)
-        speech = torch.where(columns.speech, columns.column - self.num_before, 0)
+        # hotwords keep their order; <|audio|>, in front of the first speech vector, is at 0 again
+        context = columns.valid & (columns.speech_index < -1)
+        before = torch.where(context, columns.column, 0)
+        speech = torch.where(columns.speech, columns.speech_index, before)
         return torch.where(columns.valid & (columns.text_index >= 0), columns.text_index + 1, speech)
+
+
+def sliding_window(llm_config: Any) -> int | None:
+    """Return the positions that the LLM's sliding layers see, None where no layer slides."""
+    window: int | None = getattr(llm_config, "sliding_window", None)
+    kinds = getattr(llm_config, "layer_types", None)
+    return window if kinds is None or "sliding_attention" in kinds else None
+
+
+def check_window(config: PromptConfig, llm_config: Any, size: int, stacklevel: int = 3) -> None:
+    """Refuse rows of `size` positions, or warn of them, where they are longer than the LLM's sliding window."""
+    window = sliding_window(llm_config)
+    if window is None or size <= window:
+        return
+    message = (
+        f"a prompt of {size} positions is longer than the LLM's sliding window of {window}: "
+        "shorten the audio or raise the projector's stride"
+    )
+    if config.window == "refuse":
+        raise ValueError(f"{message}, or set the prompt's `window` to warn")
+    warnings.warn(message, stacklevel=stacklevel)

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from maya_data.flags import WRONG_SCRIPT, trainable
-from maya_data.permutation import hash64, key
-from maya_data.segments import SegmentIndex
+from maya_data.indexing.flags import WRONG_SCRIPT, trainable
+from maya_data.indexing.segments import SegmentIndex
+from maya_data.planning.permutation import hash64, key
 
 CHUNK = 1 << 20
 SPARE = 1.05

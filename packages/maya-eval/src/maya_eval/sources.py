@@ -47,7 +47,7 @@ class Source:
 
 def index_source(path: Path) -> Source:
     """Returns the segments of an index made by `maya-data index`."""
-    index = _data("index").SegmentIndex.open(path)
+    index = _data("indexing.segments").open_index(path)
     order = index.durations.argsort(kind="stable")
     return Source([_segment(index, int(i)) for i in order], str(index.fingerprint))
 
@@ -65,7 +65,7 @@ def _segment(index: Any, i: int) -> Utterance:
     segment = index.row(i)
 
     def read() -> Samples:
-        fetch = _data("fetch")
+        fetch = _data("audio.fetch")
         try:
             samples: Samples = fetch.read_audio(index, i, SAMPLING_RATE)
         except fetch.CorruptAudio as error:

@@ -18,7 +18,7 @@ from maya_bridge.prompt import PromptConfig
 from maya_bridge.speech_llm import SpeechLLM
 from maya_bridge.text_side import LLMTokenizer
 from maya_bridge.tiny import common_characters
-from maya_data.batch import Batch
+from maya_data.loading.batch import Batch
 from maya_encoder import checkpoint as acoustic_checkpoint
 from maya_encoder.acoustic_model import AcousticModel, AcousticModelConfig
 from maya_encoder.tokenizer import Tokenizer

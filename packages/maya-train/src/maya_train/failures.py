@@ -6,8 +6,8 @@ import sys
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import _get_default_store
 
-from maya_data.fetch import CorruptAudio
-from maya_data.quarantine import TooManyBadSegments
+from maya_data.audio.fetch import CorruptAudio
+from maya_data.loading.quarantine import TooManyBadSegments
 from maya_encoder.checkpoint import BadCheckpoint
 from maya_encoder.plugins import UnknownPlugin
 from maya_encoder.tokenizer import BadTokenizer

@@ -17,7 +17,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from maya_data.batch import Batch
+from maya_data.loading.batch import Batch
 from maya_train import checkpoint
 from maya_train.metrics_log import MetricsLog
 from maya_train.optim import build_optimizer, schedule, set_rates

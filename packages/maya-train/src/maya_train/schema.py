@@ -19,7 +19,7 @@ SLOTS = {"reader": "readers", "encoder": "encoders", "projector": "projectors", 
 SECTIONS = {
     "llm": "maya_bridge.llm:LLMConfig",
     "prompt": "maya_bridge.prompt:PromptConfig",
-    "data.mix": "maya_data.mix:MixConfig",
+    "data.mix": "maya_data.planning.mix:MixConfig",
 }
 """Key -> the dataclass of another package that is laid there (imported only when a run is composed)."""
 
@@ -128,7 +128,7 @@ class DataConfig:
     langs: list[str] | None = None
     """Languages to train on; null: all that the index holds."""
     mix: Any = None
-    """How the languages are balanced: the fields of `maya_data.mix.MixConfig`."""
+    """How the languages are balanced: the fields of `maya_data.planning.mix.MixConfig`."""
     sync_width: int = 1
     """Batches that are made together with equal durations; a multiple of the number of processes."""
 

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from lightning.fabric import Fabric
 
-from maya_data.batch import Batch, Utterance, collate
-from maya_data.fetch import CorruptAudio, read_audio
-from maya_data.filters import FilterConfig
-from maya_data.index import Segment, SegmentIndex
-from maya_data.loader import make_loader
-from maya_data.mix import MixConfig
-from maya_data.plan import Plan, PlanConfig
-from maya_data.quarantine import Quarantine
+from maya_data.audio.fetch import CorruptAudio, read_audio
+from maya_data.indexing.segments import Segment, SegmentIndex
+from maya_data.loading.batch import Batch, Utterance, collate
+from maya_data.loading.loader import make_loader
+from maya_data.loading.quarantine import Quarantine
+from maya_data.planning.filters import FilterConfig
+from maya_data.planning.mix import MixConfig
+from maya_data.planning.plan import Plan, PlanConfig
 from maya_data.text import profile
 from maya_train.schema import RunConfig
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from lightning.fabric import Fabric
 
-from maya_data.batch import Batch
+from maya_data.loading.batch import Batch
 from maya_encoder.tokenizer import Tokenizer
 from maya_train import checkpoint, compose
 from maya_train.build import build_task

@@ -7,8 +7,8 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from maya_data.index import SegmentIndex
-from maya_data.loader import iter_once
+from maya_data.indexing.segments import SegmentIndex
+from maya_data.loading.loader import iter_once
 from maya_eval.metrics import char_errors, word_errors
 from maya_eval.normalize import profile
 from maya_train.schema import RunConfig

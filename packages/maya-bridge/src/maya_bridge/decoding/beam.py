@@ -72,7 +72,7 @@ def beam_search(
 
 
 def _top(task: Task, logits: Tensor, rows: Tensor, beam_size: int) -> list[list[tuple[float, int]]]:
-    """The best tokens of each row, one more than fit: <eos> ends one text but takes no place of the others."""
+    """The best tokens of each row, one more than fit: <eos> takes no place of those that go on."""
     log_probs = task.permitted(logits, rows).log_softmax(dim=-1)
     gains, ids = log_probs.topk(min(beam_size + 1, log_probs.shape[-1]), dim=-1)
     return [list(zip(*pair, strict=True)) for pair in zip(gains.tolist(), ids.tolist(), strict=True)]
@@ -88,29 +88,35 @@ def _extended(
     """End what ends, and return the best texts that go on: `beam_size` a prompt."""
     longer: dict[int, list[_Text]] = {row: [] for row in range(len(beams))}
     for text, row, tokens in zip(live, rows, top, strict=True):
-        for gain, token in tokens:
-            if gain == float("-inf"):
-                continue
-            if token == task.tokenizer.eos_id:
-                beams[row].end(_Text(text.ids, text.score + gain, text.place), finished=True)
-            else:
-                longer[row].append(_Text([*text.ids, token], text.score + gain, text.place))
-    going = []
-    for row, texts in longer.items():
-        for text in sorted(texts, key=lambda one: -one.score)[: beams[row].size]:
-            if task.ends(row, text.ids):
-                beams[row].end(text, finished=False)
-            elif not beams[row].hopeless(text):
-                going.append(text)
+        longer[row] += [
+            _Text([*text.ids, token], text.score + gain, text.place)
+            for gain, token in tokens
+            if gain > float("-inf")
+        ]
+    return [text for row, texts in longer.items() for text in _going(beams[row], row, texts, task)]
+
+
+def _going(beam: _Beam, row: int, texts: list[_Text], task: Task) -> list[_Text]:
+    """Of one prompt's texts, those that go on; <eos> must be among the best `size`."""
+    texts = sorted(texts, key=lambda one: -one.score)
+    eos, going = task.tokenizer.eos_id, []
+    for text in texts[: beam.size]:
+        if text.ids[-1] == eos:
+            beam.end(replace(text, ids=text.ids[:-1]), finished=True)
+    for text in [one for one in texts if one.ids[-1] != eos][: beam.size]:
+        if task.ends(row, text.ids):
+            beam.end(text, finished=False)
+        elif not beam.hopeless(text):
+            going.append(text)
     return going
 
 
 def _decoded(row: int, beam: _Beam, task: Task, evidence: CTCEvidence | None, ctc_weight: float) -> Decoded:
     ended = [one for one in beam.ended if one[1]] or beam.ended  # a cut text only where there is no other
-    nbest = [
-        Candidate(task.tokenizer.decode(text.ids, task.langs[row]), text.ids, text.score) for text, _ in ended
-    ]
-    nbest = rescored(nbest, row, evidence, ctc_weight)
+    by_text: dict[str, Candidate] = {}
+    for text, _ in ended:  # best first, so the likeliest spelling in tokens stays
+        written = task.tokenizer.decode(text.ids, task.langs[row])
+        by_text.setdefault(written, Candidate(written, text.ids, text.score))
+    nbest = rescored(list(by_text.values()), row, evidence, ctc_weight)
     best = nbest[0]
-    finished = bool(beam.ended) and ended[0][1]
-    return Decoded(best.ids, best.text, best.llm_score, beam.passes, finished=finished, nbest=nbest)
+    return Decoded(best.ids, best.text, best.llm_score, beam.passes, finished=ended[0][1], nbest=nbest)

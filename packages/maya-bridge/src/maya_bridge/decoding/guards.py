@@ -96,18 +96,19 @@ def character_error_rate(text: str, reference: str) -> float:
     return edit_distance(text, reference) / max(len(reference), 1)
 
 
-def doubt_of(decoded: Decoded, ctc_text: str, lang: str, options: DecodeOptions) -> str | None:
+def doubt_of(decoded: Decoded, ctc_text: str | None, lang: str, options: DecodeOptions) -> str | None:
     """Return what speaks against a text, or None.
 
     Args:
         decoded: of the LLM.
-        ctc_text: of the CTC head for the same audio.
+        ctc_text: of the CTC head for the same audio, if there is one.
         lang: language.
         options: with the thresholds.
     """
-    comparable = max(len(decoded.text), len(ctc_text)) > SHORT_TEXT
-    if comparable and character_error_rate(decoded.text, ctc_text) >= options.threshold(lang):
-        return "hallucination"
+    if ctc_text is not None and max(len(decoded.text), len(ctc_text)) > SHORT_TEXT:
+        rate = character_error_rate(decoded.text, ctc_text)
+        if rate >= options.threshold(lang):
+            return "hallucination"
     if decoded.ids and decoded.mean_log_prob < options.min_mean_log_prob:
         return "hallucination"
     return None

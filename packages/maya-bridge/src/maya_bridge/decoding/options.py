@@ -1,6 +1,6 @@
 """How text is searched for, and what is held against a result."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -79,7 +79,7 @@ class DecodeOptions:
     """Mean log-probability of a token below which a text counts as hallucinated."""
     script: Literal["any", "native"] = "any"
     """native: tokens outside the language's script, ASCII and punctuation are never written."""
-    hotwords: tuple[str, ...] = ()
+    hotwords: Sequence[str] = ()
     """Names and terms that may be said; the few that the CTC text resembles go into the prompt."""
     max_hotwords: int = 50
     """Hotwords in one prompt."""

@@ -31,7 +31,7 @@ def ctc_scores(evidence: CTCEvidence, row: int, texts: Sequence[str]) -> list[fl
         return [IMPOSSIBLE if ids else 0.0 for ids in tokens]
     losses = F.ctc_loss(
         log_probs[:, None].expand(-1, len(texts), -1),
-        torch.tensor([i for ids in tokens for i in ids], dtype=torch.long),
+        torch.tensor([i for ids in tokens for i in ids], dtype=torch.long, device=log_probs.device),
         torch.full((len(texts),), frames),
         torch.tensor([len(ids) for ids in tokens]),
         blank=log_probs.shape[-1] - 1,

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maya_bridge.projectors import Injection
+from maya_bridge.projectors import Injection, UnitStates
 from maya_bridge.prompt import PromptBatch
+from maya_bridge.text_side import LLMTokenizer
 
 Ids = list[list[int]]
 
@@ -28,6 +29,24 @@ class Injected:
 
     injection: Injection
     count_units: Callable[[Ids, Tensor], Tensor]
+
+
+def injected_by(
+    injection: Injection | None, units: UnitStates | None, tokenizer: LLMTokenizer
+) -> Injected | None:
+    """Return the injection of a projector's output as an LLMRun takes it; None where there is none."""
+    if injection is None or units is None:
+        return None
+
+    def count_units(ids: Ids, rows: Tensor) -> Tensor:
+        from maya_bridge.unit_index import unit_index
+
+        longest = max(map(len, ids), default=0)
+        padded = [row + [tokenizer.pad_id] * (longest - len(row)) for row in ids]
+        places = rows.to(units.char_ends.device)
+        return unit_index(padded, tokenizer, units.char_ends[places], units.unit_lens[places])
+
+    return Injected(injection, count_units)
 
 
 class LLMRun:

@@ -1,6 +1,7 @@
 """Where the words of a final text are in the audio, and how sure the CTC head is of each."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 
@@ -13,10 +14,11 @@ from maya_encoder.hypothesis import Word
 
 @torch.no_grad()
 def word_times(evidence: CTCEvidence, row: int, text: str, duration: float) -> list[Word]:
-    """Return the words of a text, each with its place on the best CTC path and its least sure token's probability.
+    """Return the words of a text, each with its place on the best CTC path.
 
-    A word of which the acoustic tokenizer knows no character has confidence 0 and lies between its neighbours;
-    a text with more tokens than there are frames is spread evenly over the audio with confidence 0.
+    A word is as sure as the least sure of its tokens. One of which the acoustic tokenizer knows no character
+    has confidence 0 and lies between its neighbours. A text with more tokens than there are frames is
+    spread evenly over the audio with confidence 0.
 
     Args:
         evidence: of the batch.
@@ -31,7 +33,7 @@ def word_times(evidence: CTCEvidence, row: int, text: str, duration: float) -> l
     tokens = [evidence.encode(word, lang) for word in words]
     log_probs = evidence.log_probs[row : row + 1, :frames]
     try:
-        (placed,) = ctc_viterbi(log_probs, evidence.lens[row : row + 1], [sum(tokens, [])])
+        (placed,) = ctc_viterbi(log_probs, evidence.lens[row : row + 1], [list(chain(*tokens))])
     except DoesNotFit:
         return _evenly(words, duration)
     return timed(_spans(words, _spoken(evidence, tokens, lang), placed), duration / frames, duration)

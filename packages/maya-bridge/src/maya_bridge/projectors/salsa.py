@@ -1,8 +1,8 @@
-"""SALSA: no speech positions; states of the acoustic model's units are added inside the LLM, in step with text.
+"""SALSA: no speech positions; states of the acoustic model's units come into the LLM, in step with its text.
 
-After Mittal et al. 2024 (SALSA) and its SKIP variant, here with a transducer or CTC where they have a decoder,
-with a gate, and at the scale of the LLM's hidden states. Experimental: text and units advance together, so an
-error of the acoustic hypothesis is seen by the LLM.
+After Mittal et al. 2024 (SALSA) and its SKIP variant, here with a transducer or CTC in place of a decoder,
+with a gate, and at the scale of the LLM's hidden states. Experimental: text and units advance together, so
+an error of the acoustic hypothesis is seen by the LLM.
 """
 
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ def strided_conv(dim: int, stride: int) -> nn.Conv1d:
 
 
 def convolved(conv: nn.Conv1d, frames: Tensor, lens: Tensor) -> Tensor:
-    """Return (B, Q, D) of frames (B, T, D); padding is zeroed first, so it never leaks into a valid position."""
+    """Return (B, Q, D) of frames (B, T, D); padding is zeroed first, so it never leaks."""
     padding = ~valid_mask(lens, frames.shape[1])
     clean = frames.masked_fill(padding[..., None], 0)
     return cast(Tensor, conv(clean.transpose(1, 2))).transpose(1, 2)

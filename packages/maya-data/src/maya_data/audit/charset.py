@@ -20,7 +20,7 @@ from maya_data.audit.characters import (
     kinds,
     own_kind,
 )
-from maya_data.flags import EMPTY_TEXT, WRONG_SCRIPT
+from maya_data.indexing.flags import EMPTY_TEXT, WRONG_SCRIPT
 
 PROBLEMS = (
     *("empty", "wrong_script", "mixed_script", "latin", "ascii_digits", "native_digits"),

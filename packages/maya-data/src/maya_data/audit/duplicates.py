@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from maya_data.audit.spoken import Keys
 from maya_data.audit.transcripts import Transcripts, string_chunks
-from maya_data.segments import SegmentIndex
+from maya_data.indexing.segments import SegmentIndex
 
 MOST = 10
 PASS = 1 << 23

@@ -6,7 +6,7 @@ import numpy as np
 
 from maya_data.audit.spoken import Keys
 from maya_data.audit.transcripts import Transcripts, read_spoken
-from maya_data.segments import SegmentIndex
+from maya_data.indexing.segments import SegmentIndex
 
 LONG = 4
 """Words from which on the same text in two sets is hardly chance."""

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maya_data.audit.characters import KNOWN, Characters
-from maya_data.permutation import hash64
+from maya_data.planning.permutation import hash64
 
 BASE = np.uint64(0x9E3779B97F4A7C15)
 """Odd, so that its powers never vanish."""

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from maya_data.audit.characters import characters
 from maya_data.audit.charset import CharsetCounter, CharsetRow
 from maya_data.audit.spoken import Spoken, spoken
-from maya_data.segments import SegmentIndex
-from maya_data.strings import Strings
+from maya_data.indexing.segments import SegmentIndex
+from maya_data.indexing.strings import Strings
 
 CHUNK = 1 << 14
 """Rows that are held in memory at a time."""

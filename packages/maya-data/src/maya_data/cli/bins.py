@@ -10,8 +10,8 @@ from rich.table import Table
 from maya_data.cli.command import command, write
 
 if TYPE_CHECKING:
-    from maya_data.bucket_table import BucketTable
-    from maya_data.plan_config import PlanConfig
+    from maya_data.planning.bucket_table import BucketTable
+    from maya_data.planning.plan_config import PlanConfig
 
 
 def add(commands: Any) -> None:
@@ -34,8 +34,8 @@ def add(commands: Any) -> None:
 
 def bins(arguments: argparse.Namespace) -> None:
     """Cut the segments into buckets with little padding, and print them."""
-    from maya_data.bucket_table import bucket_table
-    from maya_data.segments import open_index
+    from maya_data.indexing.segments import open_index
+    from maya_data.planning.bucket_table import bucket_table
 
     index = open_index(arguments.index)
     made = bucket_table(index, _settings(index, arguments))
@@ -46,9 +46,9 @@ def bins(arguments: argparse.Namespace) -> None:
 
 def _settings(index: Any, arguments: argparse.Namespace) -> "PlanConfig":
     """Return the plan whose buckets these are; the tokens of its texts are counted if need be."""
-    from maya_data.plan_config import PlanConfig
+    from maya_data.indexing.tokens import count_tokens
+    from maya_data.planning.plan_config import PlanConfig
     from maya_data.settings import from_mapping, read_yaml
-    from maya_data.tokens import count_tokens
 
     read = read_yaml(arguments.config) if arguments.config else {}
     given: dict[str, Any] = {"batch_duration": 360.0, "mix": {"policy": "natural"}} | dict(

@@ -37,7 +37,7 @@ def _layout(group: Any, name: str, run: Run) -> argparse.ArgumentParser:
 def nemo(arguments: argparse.Namespace) -> None:
     """Link the tars of an index into NeMo's tarred layout, with manifests."""
     from maya_data.export import NemoExport, export_nemo
-    from maya_data.segments import open_index
+    from maya_data.indexing.segments import open_index
 
     settings = NemoExport(by=arguments.by, texts=arguments.texts)
     with progress("export") as tell, _workers(arguments.processes) as executor:
@@ -50,7 +50,7 @@ def nemo(arguments: argparse.Namespace) -> None:
 def shar(arguments: argparse.Namespace) -> None:
     """Copy the segments of an index into lhotse Shar."""
     from maya_data.export import export_shar
-    from maya_data.segments import open_index
+    from maya_data.indexing.segments import open_index
 
     settings = {"shard_size": arguments.shard_size, "texts": arguments.texts}
     with progress("export") as tell, _workers(arguments.processes) as executor:

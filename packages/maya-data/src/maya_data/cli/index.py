@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
 
 def index(arguments: argparse.Namespace) -> None:
     """Index the audio of one source, or of all that a file lists; run it again to go on or to append."""
-    from maya_data.index import build_index
+    from maya_data.indexing.build import build_index
 
     sources = _sources(arguments)
     with _workers(arguments.dask) as executor, progress("index") as tell:
@@ -63,7 +63,7 @@ def _workers(address: str | None) -> AbstractContextManager[Any]:
 
 
 def _sources(arguments: argparse.Namespace) -> list[Any]:
-    from maya_data.sources import Source, read_sources
+    from maya_data.indexing.sources import Source, read_sources
 
     alone = {
         "ROOT": arguments.folder,

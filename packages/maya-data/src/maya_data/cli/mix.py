@@ -12,8 +12,8 @@ from rich.table import Table
 from maya_data.cli.command import command, write
 
 if TYPE_CHECKING:
-    from maya_data.filters import FilterConfig, FilterReport
-    from maya_data.mix import MixConfig, MixRow, MixTable
+    from maya_data.planning.filters import FilterConfig, FilterReport
+    from maya_data.planning.mix import MixConfig, MixRow, MixTable
 
 FLAGS = {
     "mix": ("unit", "policy", "alpha", "max_repeats", "epoch_hours", "weights"),
@@ -46,8 +46,8 @@ def add(commands: Any) -> None:
 
 def explain_mix(arguments: argparse.Namespace) -> None:
     """Print what one epoch holds of each language and corpus, and what each filter removes."""
-    from maya_data.mix import explain
-    from maya_data.segments import open_index
+    from maya_data.indexing.segments import open_index
+    from maya_data.planning.mix import explain
 
     index = open_index(arguments.index)
     made = explain(index, *_settings(arguments))
@@ -60,8 +60,8 @@ def explain_mix(arguments: argparse.Namespace) -> None:
 
 def _settings(arguments: argparse.Namespace) -> tuple["MixConfig", "FilterConfig"]:
     """Return the settings of the file, overruled by options."""
-    from maya_data.filters import FilterConfig
-    from maya_data.mix import MixConfig
+    from maya_data.planning.filters import FilterConfig
+    from maya_data.planning.mix import MixConfig
     from maya_data.settings import from_mapping, read_yaml
 
     given = _sections(read_yaml(arguments.config)) if arguments.config else {}
@@ -75,7 +75,7 @@ def _settings(arguments: argparse.Namespace) -> tuple["MixConfig", "FilterConfig
 
 def _sections(read: dict[str, Any]) -> dict[str, Any]:
     """Return `mix` and `filter` of a file that holds them, a whole plan, or the settings of the mix alone."""
-    from maya_data.plan_config import PlanConfig
+    from maya_data.planning.plan_config import PlanConfig
     from maya_data.settings import from_mapping
 
     plan = read.get("plan", read)

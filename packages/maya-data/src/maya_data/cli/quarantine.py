@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 
 def merge(arguments: argparse.Namespace) -> None:
     """Add the segments of ledgers to the quarantine of an index, as its next version."""
-    from maya_data.mask import merge_ledgers
+    from maya_data.loading.mask import merge_ledgers
 
     made = merge_ledgers(arguments.ledgers, arguments.index)
     for name in made.unknown[:10]:

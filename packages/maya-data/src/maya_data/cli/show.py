@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
 
 def show(arguments: argparse.Namespace) -> None:
     """Print a row of an index, and write its audio where --wav says."""
-    from maya_data.segments import open_index
+    from maya_data.indexing.segments import open_index
     from maya_data.verify.run import root_mapping
 
     index = open_index(arguments.index, root_mapping(arguments.root))
@@ -50,7 +50,7 @@ def _row(index: Any, name: str) -> int:
 
 
 def _shown(name: str, value: Any) -> str:
-    from maya_data.flags import MEANINGS
+    from maya_data.indexing.flags import MEANINGS
 
     if name == "flags" and value:
         return f"{value} ({'; '.join(meaning for bit, meaning in MEANINGS.items() if value & bit)})"
@@ -66,7 +66,7 @@ def _trained(index: Any, row: int) -> str:
 def _write_wav(index: Any, row: int, path: Path) -> None:
     import soundfile
 
-    from maya_data.fetch import read_audio
+    from maya_data.audio.fetch import read_audio
 
     samples = read_audio(index, row)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
 
 def stats(arguments: argparse.Namespace) -> None:
     """Print the statistics of an index; no audio is read."""
-    from maya_data.segments import open_index
+    from maya_data.indexing.segments import open_index
     from maya_data.stats import describe
     from maya_data.stats.page import page
     from maya_data.stats.tables import tables

@@ -44,8 +44,8 @@ def add(commands: Any) -> None:
 
 def tokenizer(arguments: argparse.Namespace) -> None:
     """Train a SentencePiece model on texts of an index, sampled evenly over its languages."""
+    from maya_data.indexing.segments import open_index
     from maya_data.sampling import sample_texts
-    from maya_data.segments import open_index
     from maya_data.tokenizer import train_tokenizer
 
     opened, every = open_index(arguments.index), arguments.type == "char"

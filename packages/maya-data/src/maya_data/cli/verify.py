@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
 
 def verify(arguments: argparse.Namespace) -> int:
     """Compare an index with its audio; status 0 nothing is bad, 1 something is, 2 could not run."""
-    from maya_data.segments import open_index
+    from maya_data.indexing.segments import open_index
     from maya_data.verify import verify_index
     from maya_data.verify.run import root_mapping
 

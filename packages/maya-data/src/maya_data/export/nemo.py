@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 from omegaconf import OmegaConf
 
+from maya_data.audio.files import exists, is_uri
 from maya_data.export.folder import Exported, Progress, new_folder, run
 from maya_data.export.nemo_lines import Line, file_lines, tar_lines
 from maya_data.export.shards import rows_by_shard
 from maya_data.export.spelling import Texts, check_texts
-from maya_data.files import exists, is_uri
-from maya_data.segments import SegmentIndex
+from maya_data.indexing.segments import SegmentIndex
 
 EXPANDED = "{}[]()<>"
 """NeMo reads each of these in a path as the start or the end of a range."""

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from maya_data.audio.files import open_binary
 from maya_data.export.spelling import Texts, spelled
-from maya_data.files import open_binary
-from maya_data.flags import UNTRAINABLE
+from maya_data.indexing.flags import UNTRAINABLE
+from maya_data.indexing.segments import Segment, SegmentIndex
 from maya_data.readers.tar import Member, walk
-from maya_data.segments import Segment, SegmentIndex
 
 Line = dict[str, Any]
 

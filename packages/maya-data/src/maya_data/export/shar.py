@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import soundfile
 
+from maya_data.audio.fetch import LENGTH_TOLERANCE, CorruptAudio, read_audio, read_bytes
 from maya_data.export.folder import Exported, Progress, new_folder, run
 from maya_data.export.spelling import Texts, check_texts, spelled
-from maya_data.fetch import LENGTH_TOLERANCE, CorruptAudio, read_audio, read_bytes
-from maya_data.flags import UNTRAINABLE
-from maya_data.segments import Segment, SegmentIndex
+from maya_data.indexing.flags import UNTRAINABLE
+from maya_data.indexing.segments import Segment, SegmentIndex
 
 SHARD_SIZE = 1000
 """Segments of the index that make one shard."""

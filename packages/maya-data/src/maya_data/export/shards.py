@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from maya_data.segments import SegmentIndex
+from maya_data.indexing.segments import SegmentIndex
 
 CHUNK = 1 << 22
 """Rows looked at together."""

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from maya_data.segments import Segment
+from maya_data.indexing.segments import Segment
 from maya_data.text import profile
 
 Texts = Literal["raw", "profile"]

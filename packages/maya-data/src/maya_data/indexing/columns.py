@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from maya_data.strings import ROWS_A_BATCH
+from maya_data.indexing.strings import ROWS_A_BATCH
 
 Column = npt.NDArray[Any]
 CHUNK = 1 << 20

@@ -15,7 +15,7 @@ import pyarrow as pa
 from maya_data.indexing.atomic import disk_errors, sync
 from maya_data.indexing.columns import Column, Names, NumberColumn, StringColumns
 from maya_data.indexing.parts import Summary, read_part
-from maya_data.segments import COLUMNS, MANY_NAMES, SCHEMA_VERSION, SMALL_NAMES
+from maya_data.indexing.segments import COLUMNS, MANY_NAMES, SCHEMA_VERSION, SMALL_NAMES
 
 STRINGS = pa.schema({"id": pa.large_string(), "text": pa.large_string()})
 WIDEST = {"offset": np.int64, "size": np.int64, "start": np.int64, "duration": np.float32}

@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from maya_data.indexing.atomic import atomic
 from maya_data.indexing.rows import READ, Digest, Flagged, complete, flagged
+from maya_data.indexing.strings import ROWS_A_BATCH
 from maya_data.readers import ShardRows
-from maya_data.strings import ROWS_A_BATCH
 
 PART = pa.schema([*READ, pa.field("flags", pa.uint8()), pa.field("chars", pa.uint16())])
 

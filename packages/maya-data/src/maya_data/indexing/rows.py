@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from maya_data.flags import BAD_DURATION, MEANINGS, UNKNOWN_LANG, flag
+from maya_data.indexing.flags import BAD_DURATION, MEANINGS, UNKNOWN_LANG, flag
 from maya_data.readers import SCHEMA, BrokenShard
 
 READ = SCHEMA

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from maya_data.indexing.atomic import DiskFull
 from maya_data.indexing.parts import summary, write_part
+from maya_data.indexing.segments import SCHEMA_VERSION
+from maya_data.indexing.sources import settings_of
 from maya_data.readers import BrokenShard
-from maya_data.segments import SCHEMA_VERSION
-from maya_data.sources import settings_of
 
 IN_FLIGHT = 1024
 """Tasks that an executor holds at once."""

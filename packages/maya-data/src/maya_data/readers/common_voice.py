@@ -4,7 +4,7 @@ import posixpath
 from dataclasses import dataclass
 from functools import lru_cache
 
-from maya_data import files
+from maya_data.audio import files
 from maya_data.readers import ShardRows
 from maya_data.readers.folder import Folder
 from maya_data.readers.left_out import LeftOut

@@ -5,7 +5,7 @@ import posixpath
 import re
 from collections.abc import Iterable
 
-from maya_data import files
+from maya_data.audio import files
 from maya_data.readers.reading import under
 
 BRACES = re.compile(r"\{([^{}]*)\}")

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from maya_data import files
+from maya_data.audio import files
 from maya_data.readers import BrokenShard, ShardRows
 from maya_data.readers.columns import (
     COLUMNS,
@@ -104,7 +104,7 @@ class FinalExport(Reading):
         return ShardRows(table, left_out.counter())
 
     def _files(self, shard: str) -> tuple[str, ...]:
-        """Return what the shard must have: a manifest that says `"audio": false` stands for metadata alone."""
+        """Return what the shard must have; a manifest with `"audio": false` stands for metadata alone."""
         tar = f"{self._place(shard)}/audio.tar"
         return FILES[1:] if not files.exists(tar) and is_metadata_only(tar) else FILES
 
@@ -112,7 +112,8 @@ class FinalExport(Reading):
         """Open the tar of a shard, or give None for one that has none."""
         if "audio.tar" not in self._files(shard):
             return nullcontext()
-        return open_shard(known_root(self.root), f"{shard}/audio.tar")
+        opened: AbstractContextManager[Any] = open_shard(known_root(self.root), f"{shard}/audio.tar")
+        return opened
 
     def _place(self, shard: str) -> str:
         return files.join(known_root(self.root), shard)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from maya_data import files
+from maya_data.audio import files
 from maya_data.readers import ShardRows
 from maya_data.readers.audio_files import WILD, fill, find, forget, unused, without_suffix
 from maya_data.readers.columns import TABLE_ALIASES, TABLE_COLUMNS, check_columns, resolve

@@ -4,7 +4,7 @@ import io
 import os
 from typing import BinaryIO
 
-from maya_data import files
+from maya_data.audio import files
 from maya_data.readers.tar import flac_info
 
 HEAD = 64

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from maya_data import files
+from maya_data.audio import files
 
 INHERITED = ("text_field", "lang_field", "corpus", "language", "lang")
 """Keys of a group that hold for its entries too, where these have none."""

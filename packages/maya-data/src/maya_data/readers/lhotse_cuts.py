@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from maya_data import files
+from maya_data.audio import files
 from maya_data.readers import ShardRows
 from maya_data.readers.expand import resolve_paths
 from maya_data.readers.languages import code_of, lang_in_path

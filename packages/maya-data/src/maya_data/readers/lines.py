@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from maya_data import files
+from maya_data.audio import files
 from maya_data.readers.left_out import LeftOut
 from maya_data.readers.reading import open_shard
 

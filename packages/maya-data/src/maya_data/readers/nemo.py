@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from maya_data import files
+from maya_data.audio import files
 from maya_data.readers import ShardRows
 from maya_data.readers.expand import resolve_paths
 from maya_data.readers.header import file_info

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from maya_data import files
+from maya_data.audio import files
 from maya_data.readers import SCHEMA, BrokenShard, ShardRows, by_ffmpeg
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Reading:
             ValueError: The sound cannot be decoded.
             FileNotFoundError: Its file is missing.
         """
-        from maya_data.fetch import CorruptAudio, read_row
+        from maya_data.audio.fetch import CorruptAudio, read_row
 
         try:
             samples, rate = read_row(self.root or "", row)
@@ -77,7 +77,7 @@ class Reading:
 
 def encoded(root: str, row: Mapping[str, Any]) -> bytes:
     """Return the encoded bytes of a row: of a parquet cell, a byte range, or a file."""
-    from maya_data import embedded
+    from maya_data.audio import embedded
 
     path, offset, size = files.join(root, row["shard"]), int(row["offset"]), int(row["size"] or 0)
     if embedded.MARK in path:

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from maya_data import files
+from maya_data.audio import files
 from maya_data.readers import ShardRows
 from maya_data.readers.audio_files import without_suffix
 from maya_data.readers.header import part_info

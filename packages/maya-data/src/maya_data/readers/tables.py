@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 
-from maya_data import files
+from maya_data.audio import files
 from maya_data.readers import BrokenShard
 from maya_data.readers.left_out import LeftOut
 from maya_data.readers.lines import Lines, json_lines

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maya_data.flags import MEANINGS, trainable
-from maya_data.segments import SegmentIndex
+from maya_data.indexing.flags import MEANINGS, trainable
+from maya_data.indexing.segments import SegmentIndex
 
 CHUNK = 1 << 20
 TICKS_A_SECOND = 100

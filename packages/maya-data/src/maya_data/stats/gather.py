@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maya_data.audit import Transcripts, overlap, read_transcripts, repeats
-from maya_data.flags import BAD_DURATION, EMPTY_TEXT, MEANINGS, UNKNOWN_LANG, WRONG_SCRIPT
-from maya_data.segments import SegmentIndex
+from maya_data.indexing.flags import BAD_DURATION, EMPTY_TEXT, MEANINGS, UNKNOWN_LANG, WRONG_SCRIPT
+from maya_data.indexing.segments import SegmentIndex
 from maya_data.stats.buckets import buckets
 from maya_data.stats.counting import SPEED_STEPS, TICKS_A_SECOND, Tally
 from maya_data.stats.report import CorpusRow, Histogram, LangStats, Speakers, Stats

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from maya_data import embedded, files
-from maya_data.decode import CorruptAudio, decode
-from maya_data.fetch import LENGTH_TOLERANCE
+from maya_data.audio import embedded, files
+from maya_data.audio.decode import CorruptAudio, decode
+from maya_data.audio.fetch import LENGTH_TOLERANCE
 
 if TYPE_CHECKING:
     from maya_data.verify.rows import Place

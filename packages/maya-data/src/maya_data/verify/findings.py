@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from maya_data.segments import SegmentIndex
+from maya_data.indexing.segments import SegmentIndex
 
 
 class Finding(NamedTuple):

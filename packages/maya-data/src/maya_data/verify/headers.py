@@ -3,9 +3,9 @@
 import io
 from typing import TYPE_CHECKING
 
-from maya_data import embedded, files
-from maya_data.decode import CorruptAudio
-from maya_data.fetch import LENGTH_TOLERANCE
+from maya_data.audio import embedded, files
+from maya_data.audio.decode import CorruptAudio
+from maya_data.audio.fetch import LENGTH_TOLERANCE
 from maya_data.readers.header import part_info
 from maya_data.readers.tar import BLOCK, flac_info
 

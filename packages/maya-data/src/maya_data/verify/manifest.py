@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from maya_data import files
+from maya_data.audio import files
 
 SHARD_FILE = "/audio.tar"
 """End of the path of a tar that has tables and a manifest beside it."""

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from maya_data import files
-from maya_data.embedded import MARK
-from maya_data.flags import BAD_DURATION, MEANINGS
-from maya_data.segments import SegmentIndex
+from maya_data.audio import files
+from maya_data.audio.embedded import MARK
+from maya_data.indexing.flags import BAD_DURATION, MEANINGS
+from maya_data.indexing.segments import SegmentIndex
 from maya_data.verify.audio import audio_error
 from maya_data.verify.findings import Finding, of_row
 from maya_data.verify.headers import header_errors

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from maya_data import files
+from maya_data.audio import files
 from maya_data.audit import repeated_ids
 from maya_data.indexing.processes import fitting, pool
-from maya_data.segments import SegmentIndex
+from maya_data.indexing.segments import SegmentIndex
 from maya_data.verify.findings import Finding, Verified, of_row, of_shard, settle
 from maya_data.verify.manifest import SHARD_FILE
 from maya_data.verify.rows import check_rows

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from maya_data import files
+from maya_data.audio import files
+from maya_data.indexing.segments import SegmentIndex
 from maya_data.readers.columns import LOCATOR_ALIASES, METADATA_ALIASES, resolve
 from maya_data.readers.tar import walk
-from maya_data.segments import SegmentIndex
 from maya_data.verify.findings import Finding, of_row, of_shard
 from maya_data.verify.manifest import SHARD_FILE, Manifest, digest_of, read_manifest
 

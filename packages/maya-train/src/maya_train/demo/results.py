@@ -128,8 +128,8 @@ def _write_samples(index_dir: Path, out_dir: Path) -> dict[str, str]:
     """Writes the first held-out utterance of each language as WAV, and whose they are as ids.json."""
     import soundfile
 
-    from maya_data.fetch import read_audio
-    from maya_data.index import SegmentIndex
+    from maya_data.audio.fetch import read_audio
+    from maya_data.indexing.segments import SegmentIndex
 
     out_dir.mkdir(parents=True, exist_ok=True)
     index = SegmentIndex.open(index_dir)

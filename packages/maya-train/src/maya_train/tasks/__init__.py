@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from maya_data.batch import Batch
+from maya_data.loading.batch import Batch
 from maya_train.errors import ConfigError
 
 

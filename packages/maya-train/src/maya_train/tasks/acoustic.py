@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from maya_data.batch import Batch
+from maya_data.loading.batch import Batch
 from maya_encoder import checkpoint
 from maya_encoder.acoustic_model import AcousticModel
 from maya_train.errors import ConfigError

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from maya_data.batch import Batch
+from maya_data.loading.batch import Batch
 from maya_encoder.checkpoint import system_errors
 
 Encode = Callable[[Batch], tuple[Tensor, Tensor, Tensor | None]]

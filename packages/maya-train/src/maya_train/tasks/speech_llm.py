@@ -10,7 +10,7 @@ from torch import nn
 from maya_bridge import checkpoint
 from maya_bridge.corruption import Corruption
 from maya_bridge.speech_llm import EncodedSpeech, SpeechLLM
-from maya_data.batch import Batch
+from maya_data.loading.batch import Batch
 from maya_train.tasks import Moment, TaskLoss, Work, freeze_all_but, pick
 from maya_train.tasks.encoder_cache import EncoderCache
 

@@ -11,7 +11,7 @@ from maya_bridge.corruption import Corruption
 from maya_bridge.prompt import Prompt, PromptConfig
 from maya_bridge.text_copy import text_copy_loss
 from maya_bridge.text_side import LLMTokenizer
-from maya_data.batch import Batch
+from maya_data.loading.batch import Batch
 from maya_train.tasks import Moment, TaskLoss, Work, freeze_all_but, pick
 
 

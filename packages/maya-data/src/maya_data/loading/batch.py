@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from maya_data.fetch import Samples
+from maya_data.audio.fetch import Samples
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from maya_data.bins import Buckets
+from maya_data.planning.bins import Buckets
 
 
 def read_buckets(path: str | Path) -> Buckets:

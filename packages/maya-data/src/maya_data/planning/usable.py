@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from maya_data.filters import Filter, FilterConfig, ranges
+from maya_data.planning.filters import Filter, FilterConfig, ranges
 
 IN_MEMORY = 4_000_000
 """An index of more segments is read anew for each pass over it."""

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from maya_data import files
-from maya_data.decode import CorruptAudio
+from maya_data.audio import files
+from maya_data.audio.decode import CorruptAudio
 
 OPEN_FILES = 16
 """Files whose footers are kept."""

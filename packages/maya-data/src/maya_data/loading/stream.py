@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.data import DataLoader
 
-from maya_data.batch import Batch
-from maya_data.epochs import Planned
-from maya_data.fetch import CorruptAudio
-from maya_data.quarantine import Quarantine
-from maya_data.reading import Job, Loaded, Reader
+from maya_data.audio.fetch import CorruptAudio
+from maya_data.loading.batch import Batch
+from maya_data.loading.epochs import Planned
+from maya_data.loading.quarantine import Quarantine
+from maya_data.loading.reading import Job, Loaded, Reader
 
 SPARES = 1000
 """Segments tried, one after the other, in place of a batch that is bad as a whole."""

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from maya_data import files
-from maya_data.decode import CorruptAudio, Samples, decode, resample
+from maya_data.audio import files
+from maya_data.audio.decode import CorruptAudio, Samples, decode, resample
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aiff", ".aif")
 VERSION = 1

@@ -13,13 +13,13 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from maya_data.batch import Batch, Utterance, collate
-from maya_data.fetch import CorruptAudio, Samples, read_many
-from maya_data.segments import SegmentIndex
+from maya_data.audio.fetch import CorruptAudio, Samples, read_many
+from maya_data.indexing.segments import SegmentIndex
+from maya_data.loading.batch import Batch, Utterance, collate
 from maya_data.text import profile
 
 Read = Callable[..., Samples]
-"""`maya_data.fetch.read_audio`, or one like it."""
+"""`maya_data.audio.fetch.read_audio`, or one like it."""
 Noise = Callable[[Samples, int], Samples]
 """Changes samples; all its choices follow from the number."""
 TENSORS = ("waveforms", "waveform_lens")

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maya_data.bins import Buckets
-from maya_data.layout import Passes, choose_buckets
-from maya_data.plan import Plan
-from maya_data.plan_config import PlanConfig
-from maya_data.usable import Usable
+from maya_data.planning.bins import Buckets
+from maya_data.planning.layout import Passes, choose_buckets
+from maya_data.planning.plan import Plan
+from maya_data.planning.plan_config import PlanConfig
+from maya_data.planning.usable import Usable
 
 DRAWN = 1_000_000
 """Segments of the first epoch whose batches are measured."""

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maya_data.layout import Allocate, Layout
-from maya_data.usable import IN_MEMORY
+from maya_data.planning.layout import Allocate, Layout
+from maya_data.planning.usable import IN_MEMORY
 
 FOLDER = "plans"
 SMALL = ("counts", "sizes", "ratios")

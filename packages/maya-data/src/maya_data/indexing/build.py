@@ -10,15 +10,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from maya_data.files import is_uri
+from maya_data.audio.files import is_uri
 from maya_data.indexing.atomic import exclusive
 from maya_data.indexing.merge import Part, merge
 from maya_data.indexing.parts import summary, write_part
 from maya_data.indexing.processes import fitting, pool
+from maya_data.indexing.segments import Segment, SegmentIndex, open_index
+from maya_data.indexing.sources import Source, as_sources
 from maya_data.indexing.work import Progress, Task, run
 from maya_data.readers import SCHEMA, ShardRows
-from maya_data.segments import Segment, SegmentIndex, open_index
-from maya_data.sources import Source, as_sources
 
 __all__ = ["Progress", "Segment", "SegmentIndex", "Source", "build_index", "open_index"]
 

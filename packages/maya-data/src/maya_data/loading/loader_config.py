@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from maya_data.augment import AugmentConfig
-from maya_data.plan_config import PlanConfig
+from maya_data.audio.augment import AugmentConfig
+from maya_data.loading.stream import Workers
+from maya_data.planning.plan_config import PlanConfig
 from maya_data.settings import from_mapping, read_yaml
-from maya_data.stream import Workers
 
 __all__ = ["LoaderConfig", "from_mapping", "read_config"]
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from maya_data.filters import FilterConfig, FilterReport
-from maya_data.usable import Component, Usable
+from maya_data.planning.filters import FilterConfig, FilterReport
+from maya_data.planning.usable import Component, Usable
 
 POLICIES = ("temperature", "two_stage", "weights", "natural")
 HALVINGS = 100

@@ -16,7 +16,7 @@ import numpy as np
 import sentencepiece
 
 from maya_data.indexing.atomic import atomic
-from maya_data.segments import Column, SegmentIndex
+from maya_data.indexing.segments import Column, SegmentIndex
 from maya_data.text import profile
 
 ROWS_A_TASK = 1 << 16

@@ -5,8 +5,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from maya_data.fetch import CorruptAudio, read_bytes
-from maya_data.segments import Segment, SegmentIndex
+from maya_data.audio.fetch import CorruptAudio, read_bytes
+from maya_data.indexing.segments import Segment, SegmentIndex
 
 
 class SegmentCuts:

@@ -1,7 +1,7 @@
 """The segment index: one row a segment, memory-mapped, and what a reader of it may ask.
 
 Numbers are columns of under 30 bytes a segment; id, text and the many names of shards and speakers are Arrow
-files. `maya_data.index` writes it.
+files. `maya_data.indexing.build` writes it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,10 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from maya_data.files import join
-from maya_data.flags import BAD_DURATION, EMPTY_TEXT, UNKNOWN_LANG, UNTRAINABLE, WRONG_SCRIPT, trainable
-from maya_data.index_files import SCHEMA_VERSION, Column, Roots, find_roots, load_column, read_info
-from maya_data.strings import ROWS_A_BATCH, Strings
+from maya_data.audio.files import join
+from maya_data.indexing.flags import (
+    BAD_DURATION,
+    EMPTY_TEXT,
+    UNKNOWN_LANG,
+    UNTRAINABLE,
+    WRONG_SCRIPT,
+    trainable,
+)
+from maya_data.indexing.index_files import SCHEMA_VERSION, Column, Roots, find_roots, load_column, read_info
+from maya_data.indexing.strings import ROWS_A_BATCH, Strings
 
 __all__ = [
     "BAD_DURATION",
@@ -83,7 +90,7 @@ class Segment:
     speaker: str
     domain: str
     flags: int
-    """Bits of `maya_data.flags`."""
+    """Bits of `maya_data.indexing.flags`."""
     start: int = 0
     """First sample inside the decoded audio."""
 
@@ -232,13 +239,13 @@ class SegmentIndex:
 
     def token_counts(self, tokenizer: str) -> Column | None:
         """Return the tokens of every text (N,) by the model with this hash, or None if not counted."""
-        from maya_data.tokens import token_counts
+        from maya_data.indexing.tokens import token_counts
 
         return token_counts(self, tokenizer)
 
     def to_cuts(self) -> Any:
         """Return a lazy lhotse CutSet; each cut carries its encoded bytes when it is reached."""
-        from maya_data.cuts import lazy_cuts
+        from maya_data.export.cuts import lazy_cuts
 
         return lazy_cuts(self)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maya_data.segments import SegmentIndex
+from maya_data.indexing.segments import SegmentIndex
 
 
 class TooManyBadSegments(RuntimeError):

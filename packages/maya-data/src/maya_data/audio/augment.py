@@ -1,7 +1,7 @@
 """Noise under speech: a pool of recordings decoded once, and a choice from it that follows from a key.
 
-The key of a segment is `maya_data.permutation.key(seed, epoch, position, id)`: neither workers nor restarts
-change what is heard. Speed is part of the plan, since it changes the length; `maya_data.fetch` applies it.
+The key of a segment is `planning.permutation.key(seed, epoch, position, id)`: neither workers nor restarts
+change what is heard. Speed is part of the plan, since it changes the length; `audio.fetch` applies it.
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from maya_data.decode import Samples, to_int16
-from maya_data.noise_files import NoiseFiles, decode_folder
-from maya_data.permutation import hash64
+from maya_data.audio.decode import Samples, to_int16
+from maya_data.audio.noise_files import NoiseFiles, decode_folder
+from maya_data.planning.permutation import hash64
 
 FRAME = 320
 """Samples (20 ms at 16 kHz) over which loudness is measured."""

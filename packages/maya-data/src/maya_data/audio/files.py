@@ -1,6 +1,6 @@
 """One small door to local paths and to URIs (`s3://`, `gs://`, `hf://`, `https://`, `memory://`, `file://`).
 
-A local read is one `os.pread` on a descriptor that is kept open; `maya_data.remote` does the rest.
+A local read is one `os.pread` on a descriptor that is kept open; `maya_data.audio.remote` does the rest.
 """
 
 import errno
@@ -10,8 +10,8 @@ import os
 from functools import lru_cache
 from typing import BinaryIO, cast
 
-from maya_data import remote
-from maya_data.remote import DEFAULT_RETRY, Retry, UnreadableFile
+from maya_data.audio import remote
+from maya_data.audio.remote import DEFAULT_RETRY, Retry, UnreadableFile
 
 __all__ = [
     "DEFAULT_RETRY",

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import torch.distributed as dist
 
-from maya_data.mask import latest_version
-from maya_data.permutation import key
-from maya_data.plan import Plan, PlanConfig
-from maya_data.reading import Job
-from maya_data.segments import SegmentIndex
+from maya_data.indexing.segments import SegmentIndex
+from maya_data.loading.mask import latest_version
+from maya_data.loading.reading import Job
+from maya_data.planning.permutation import key
+from maya_data.planning.plan import Plan, PlanConfig
 
 AUGMENT_KEY = 16
 """Sets the choices of augmentation apart from those of the plan."""

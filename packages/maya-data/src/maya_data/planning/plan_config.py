@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from maya_data.filters import FilterConfig
-from maya_data.mix import MixConfig
+from maya_data.planning.filters import FilterConfig
+from maya_data.planning.mix import MixConfig
 
 SHUFFLES = ("full", "block", "none")
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from maya_data.layout import Layout
-from maya_data.permutation import Permutations, key
-from maya_data.plan_config import PlanConfig
+from maya_data.planning.layout import Layout
+from maya_data.planning.permutation import Permutations, key
+from maya_data.planning.plan_config import PlanConfig
 
 AT_ONCE = 1 << 14
 """Segments that are drawn at once."""

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from maya_data.flags import BAD_DURATION, EMPTY_TEXT, UNKNOWN_LANG, WRONG_SCRIPT
+from maya_data.indexing.flags import BAD_DURATION, EMPTY_TEXT, UNKNOWN_LANG, WRONG_SCRIPT
 
 CHUNK = 1 << 19
 """Segments looked at at once."""
@@ -98,7 +98,7 @@ def resolve(index: Any, config: FilterConfig) -> FilterConfig:
     """Return `config` with the number of the quarantine's version in place of `latest`."""
     if config.quarantine != LATEST:
         return config
-    from maya_data.mask import latest_version
+    from maya_data.loading.mask import latest_version
 
     return replace(config, quarantine=latest_version(index.path))
 
@@ -183,7 +183,7 @@ def _choices(index: Any, config: FilterConfig) -> Iterator[Rule]:
     if config.wrong_script == "drop":
         yield Rule("wrong_script", lambda rows: (flags[rows] & np.uint8(WRONG_SCRIPT)) != 0)
     if version := config.quarantine:
-        from maya_data.mask import quarantined_rows
+        from maya_data.loading.mask import quarantined_rows
 
         yield _quarantine(quarantined_rows(index, int(version)), int(version))
 

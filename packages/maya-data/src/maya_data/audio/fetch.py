@@ -7,11 +7,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from maya_data import embedded, files
-from maya_data.coalesce import runs
-from maya_data.decode import CorruptAudio, Samples, decode, resample
+from maya_data.audio import embedded, files
+from maya_data.audio.coalesce import runs
+from maya_data.audio.decode import CorruptAudio, Samples, decode, resample
+from maya_data.indexing.segments import SegmentIndex
 from maya_data.readers.final_export import is_metadata_only
-from maya_data.segments import SegmentIndex
 
 __all__ = ["CorruptAudio", "Samples", "decode", "read_audio", "read_bytes", "read_many", "read_row"]
 

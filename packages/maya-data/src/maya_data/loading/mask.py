@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from maya_data.quarantine import read_ledger
-from maya_data.segments import SegmentIndex
+from maya_data.indexing.segments import SegmentIndex
+from maya_data.loading.quarantine import read_ledger
 
 FOLDER = "quarantine"
 SCHEMA = pa.schema([("id", pa.string()), ("shard", pa.string()), ("error", pa.string()), ("row", pa.int64())])

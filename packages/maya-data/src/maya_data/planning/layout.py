@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from maya_data.bins import Buckets, Shape, grid
-from maya_data.bucket_file import read_buckets
-from maya_data.mix import repeats
-from maya_data.permutation import hash64, key
-from maya_data.plan_config import PlanConfig
-from maya_data.quantiles import Quantiles, token_edges
-from maya_data.usable import Usable
+from maya_data.planning.bins import Buckets, Shape, grid
+from maya_data.planning.bucket_file import read_buckets
+from maya_data.planning.mix import repeats
+from maya_data.planning.permutation import hash64, key
+from maya_data.planning.plan_config import PlanConfig
+from maya_data.planning.quantiles import Quantiles, token_edges
+from maya_data.planning.usable import Usable
 
 SPEED_KEY = 4
 NOBODY = np.uint32(0xFFFFFFFF)
@@ -101,7 +101,7 @@ def speed_factors(config: PlanConfig, epoch: int, rows: npt.ArrayLike) -> npt.ND
 
 
 def _token_counts(index: Any, tokenizer: str) -> npt.NDArray[np.uint16]:
-    from maya_data.tokens import tokenizer_hash
+    from maya_data.indexing.tokens import tokenizer_hash
 
     known = len(tokenizer) == 16 and all(letter in "0123456789abcdef" for letter in tokenizer)
     digest = tokenizer if known else tokenizer_hash(tokenizer)

@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from maya_data.batch import Batch
-from maya_data.epochs import Epochs, Planned, Position
-from maya_data.fetch import read_audio
-from maya_data.files import is_uri
-from maya_data.loader_config import LoaderConfig, read_config
-from maya_data.loader_state import LoaderState
-from maya_data.plan import Plan
-from maya_data.quarantine import Quarantine
-from maya_data.reading import Job, Reader
-from maya_data.segments import SegmentIndex, open_index
-from maya_data.stream import Receiver, Stream, Workers
+from maya_data.audio.fetch import read_audio
+from maya_data.audio.files import is_uri
+from maya_data.indexing.segments import SegmentIndex, open_index
+from maya_data.loading.batch import Batch
+from maya_data.loading.epochs import Epochs, Planned, Position
+from maya_data.loading.loader_config import LoaderConfig, read_config
+from maya_data.loading.loader_state import LoaderState
+from maya_data.loading.quarantine import Quarantine
+from maya_data.loading.reading import Job, Reader
+from maya_data.loading.stream import Receiver, Stream, Workers
+from maya_data.planning.plan import Plan
 
 
 class Loader(Iterator[Batch]):

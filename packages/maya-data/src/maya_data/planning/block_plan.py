@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from maya_data.full_plan import Groups, batch_bounds, cut, starts
-from maya_data.layout import Layout
-from maya_data.permutation import Permutations, key, permute
-from maya_data.plan_config import PlanConfig
+from maya_data.planning.full_plan import Groups, batch_bounds, cut, starts
+from maya_data.planning.layout import Layout
+from maya_data.planning.permutation import Permutations, key, permute
+from maya_data.planning.plan_config import PlanConfig
 
 WINDOW_KEY, PLACE_KEY, BLOCKS_KEY, ORDER_KEY = 5, 6, 7, 8
 BLOCKS_MAPPED = 1024

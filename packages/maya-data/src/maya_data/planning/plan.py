@@ -1,7 +1,6 @@
 """Which segments are in which batch: a pure function of seed, epoch and position.
 
-`maya_data.full_plan` and `maya_data.block_plan` say how an epoch is ordered; here ranks and steps are laid
-over it.
+`full_plan` and `block_plan` say how an epoch is ordered; here ranks and steps are laid over it.
 """
 
 import hashlib
@@ -15,15 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from maya_data.block_plan import BlockOrder
-from maya_data.bucket_file import read_buckets
-from maya_data.filters import resolve
-from maya_data.full_plan import FullOrder
-from maya_data.layout import Layout, Passes, build_layout, speed_factors
-from maya_data.plan_config import PlanConfig
-from maya_data.plan_files import layout_of
+from maya_data.planning.block_plan import BlockOrder
+from maya_data.planning.bucket_file import read_buckets
+from maya_data.planning.filters import resolve
+from maya_data.planning.full_plan import FullOrder
+from maya_data.planning.layout import Layout, Passes, build_layout, speed_factors
+from maya_data.planning.plan_config import PlanConfig
+from maya_data.planning.plan_files import layout_of
+from maya_data.planning.usable import Usable
 from maya_data.settings import from_mapping
-from maya_data.usable import Usable
 
 __all__ = ["Plan", "PlanConfig"]
 

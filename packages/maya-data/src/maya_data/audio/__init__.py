@@ -1,0 +1,1 @@
+"""Audio off the disk or the network: files and URIs, ranges, decoding, noise."""

@@ -1,0 +1,1 @@
+"""Batches for one rank: loader, its state, workers, and what becomes of damaged audio."""
