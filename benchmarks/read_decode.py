@@ -4,17 +4,16 @@
 
 Voiced-like audio of mixed lengths is written into tar shards and indexed. Then the same segments, each with
 its text, are read by maya-data at random, one by one and a batch at once; by lhotse at random, as cuts in
-memory from the same byte ranges (`index.to_cuts()`) and, for comparison, as cuts of single files whose
-manifest is ready; by WebDataset in order, from tars of its own layout (audio and JSON), decoding with
-soundfile. soundfile alone decodes the audio from bytes in memory. The ways take turns every few segments,
-so that whatever else the machine does slows all of them alike. Prints CPU and wall seconds (of the median
-repeat) and how many times as fast maya-data is, by CPU time. Fails if any sample differs, or if a bar is
-missed.
+memory from the same byte ranges (`index.to_cuts()`), as it is installed and told to use libsndfile alone, and
+as cuts of single files whose manifest is ready; by WebDataset in order, from tars of its own layout (audio
+and JSON), decoding with soundfile. soundfile alone decodes the audio from bytes in memory. The ways take
+turns every few segments, so that whatever else the machine does slows all of them alike. Prints CPU and wall
+seconds (of the median repeat) and how many times as fast maya-data is, by CPU time. Fails if any sample
+differs, or if a bar is missed.
 """
 
 import argparse
 import io
-import os
 import statistics
 import tarfile
 import tempfile
@@ -36,10 +35,9 @@ from maya_data.export.cuts import SegmentCuts
 from maya_data.indexing.build import build_index
 from maya_data.readers.final_export import FinalExport
 
-os.environ["LHOTSE_AUDIO_BACKEND"] = "LibsndfileBackend"
 RATE, SEED, BATCH = 16000, 0, 16
 OURS = "maya-data, random"
-BARS = {"soundfile, from memory": 0.9, "lhotse, random, cuts in memory": 1.3, "webdataset, sequential": 1.2}
+BARS = {"soundfile, from memory": 0.9, "lhotse, random, cuts": 1.3, "webdataset, sequential": 1.2}
 SCALE = np.float32(32768)
 
 
@@ -109,6 +107,7 @@ def readers(root, index, order):
     """Return name -> call that yields (samples, text) of all segments; the samples may be floats."""
     import webdataset
     from lhotse import Recording, SupervisionSegment
+    from lhotse.audio.backend import AudioBackend, get_default_audio_backend, set_current_audio_backend
 
     memory = [read_bytes(index, i) for i in order]
     files = [Recording.from_file(root / "files" / f"{index.string('id', i)}.flac").to_cut() for i in order]
@@ -116,9 +115,13 @@ def readers(root, index, order):
         text = index.string("text", i)
         cut.supervisions = [SupervisionSegment(cut.id, cut.recording_id, 0.0, cut.duration, text=text)]
     cuts, tars = SegmentCuts(index), write_webdataset(root, index)
+    installed, chosen = get_default_audio_backend(), AudioBackend.new("LibsndfileBackend")
 
-    def lhotse(made):
-        return ((cut.load_audio()[0], cut.supervisions[0].text) for cut in made)
+    def lhotse(cut_of, backend):
+        for k, i in enumerate(order):
+            set_current_audio_backend(backend)
+            cut = cut_of(k, i)
+            yield cut.load_audio()[0], cut.supervisions[0].text
 
     def batches():
         for start in range(0, len(order), BATCH):
@@ -138,8 +141,9 @@ def readers(root, index, order):
         ),
         OURS: lambda: ((read_audio(index, i), index.string("text", i)) for i in order),
         "maya-data, random, a batch at once": batches,
-        "lhotse, random, cuts in memory": lambda: lhotse(cuts._cut(i) for i in order),
-        "lhotse, random, cuts of files": lambda: lhotse(files),
+        "lhotse, random, cuts": lambda: lhotse(lambda k, i: cuts._cut(i), installed),
+        "lhotse, told to use libsndfile": lambda: lhotse(lambda k, i: cuts._cut(i), chosen),
+        "lhotse, cuts of files, the same": lambda: lhotse(lambda k, i: files[k], chosen),
         "webdataset, sequential": web,
     }
 

@@ -76,13 +76,13 @@ def test_steps_of_a_mixed_batch_give_the_logits_of_each_row_alone(attention, pos
     assert run.passes.tolist() == [4] * 4
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_rows_that_advance_and_go_back_by_different_amounts_stay_themselves(seed) -> None:
     llm, batch = tiny_llm(), prompts([6, 2, 9], seed=seed)
     generator = torch.Generator().manual_seed(seed)
     run = LLMRun(llm)
     kept: list[list[int]] = [[], [], []]
-    for turn in range(6):
+    for turn in range(5):
         ids = torch.randint(VOCAB, (3, 5), generator=generator)
         lens = torch.randint(0, 6, (3,), generator=generator)
         logits = run.prefill_with(batch, ids, lens)[:, 1:] if turn == 0 else run.step(ids, lens)
@@ -95,7 +95,8 @@ def test_rows_that_advance_and_go_back_by_different_amounts_stay_themselves(seed
         lens = torch.maximum(lens, torch.tensor([max(0, len(row) - 3) for row in kept]))
         run.crop(lens)
         kept = [row[:count] for row, count in zip(kept, lens.tolist(), strict=True)]
-        assert run.written == kept and run.lens.tolist() == lens.tolist()
+        assert run.written == kept
+        assert run.lens.tolist() == lens.tolist()
 
 
 def test_rows_can_be_left_out_repeated_and_shuffled() -> None:

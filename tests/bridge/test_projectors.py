@@ -357,7 +357,7 @@ def test_a_stride_keeps_the_last_frames_of_any_length(name, stride):
     for size in range(1, 14):
         frames = torch.randn(1, size, D)
         changed = frames.clone()
-        changed[:, -1] += 1
+        changed[:, -1] *= -1
         out, other = (projector(f, torch.tensor([size])).speech_embeds for f in (frames, changed))
         assert out.shape[1] == projector.out_lens(size) == -(-size // stride)
         assert not torch.allclose(out[:, -1], other[:, -1])

@@ -72,24 +72,27 @@ def _change(injection: Injection, layer: int, unit_index: Tensor) -> Change:
 
 def _install(layer: Any, change: Change) -> Callable[[], None]:
     """Apply `change` to what the layer returns; the result undoes that."""
-    if getattr(layer, "gradient_checkpointing", False) and layer.training:
-        return _around_checkpoint(layer, change)
-    handle = layer.register_forward_hook(lambda module, args, output: _changed(output, change))
-    return handle.remove  # type: ignore[no-any-return]
 
+    def hook(module: Any, args: Any, output: Any) -> Any:
+        return output if _checkpoints(module) else _changed(output, change)
 
-def _around_checkpoint(layer: Any, change: Change) -> Callable[[], None]:
-    """A hook would run inside the checkpoint, and be gone when the backward pass runs the layer again."""
+    handle = layer.register_forward_hook(hook)
+    if not getattr(layer, "gradient_checkpointing", False):
+        return handle.remove  # type: ignore[no-any-return]
     checkpoint = layer._gradient_checkpointing_func
 
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        return _changed(checkpoint(*args, **kwargs), change)
-
     def restore() -> None:
+        handle.remove()
         layer._gradient_checkpointing_func = checkpoint
 
-    layer._gradient_checkpointing_func = wrapped
+    # A hook may run inside the checkpoint, and be gone when the backward pass runs the layer again.
+    layer._gradient_checkpointing_func = lambda *args, **more: _changed(checkpoint(*args, **more), change)
     return restore
+
+
+def _checkpoints(layer: Any) -> bool:
+    """Whether transformers runs this call of the layer through its checkpointing function."""
+    return bool(getattr(layer, "gradient_checkpointing", False) and layer.training)
 
 
 def _changed(output: Any, change: Change) -> Any:

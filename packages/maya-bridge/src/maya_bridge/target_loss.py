@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from maya_bridge.corruption import Corruption, swap_tokens
+from maya_bridge.fused_loss import loss_at
 from maya_bridge.prompt import IGNORED, PromptBatch, Targets
+from maya_bridge.recompute import recomputing
 from maya_bridge.text_side import LLMTokenizer
 
 
@@ -42,14 +44,22 @@ def on_device(targets: Targets, device: torch.device) -> Targets:
     return Targets(targets.labels.to(device), targets.lens.to(device), targets.input_ids.to(device))
 
 
-def target_loss(llm: Any, batch: PromptBatch) -> Tensor:
-    """Return the summed loss; the logits of all other positions, (B, L, vocabulary), are never made."""
-    hidden = llm.model(
-        inputs_embeds=batch.inputs_embeds,
-        attention_mask=batch.attention_mask,
-        position_ids=batch.position_ids,
-        use_cache=False,
-    ).last_hidden_state[:, :-1]  # (B, L - 1, H)
-    labels = batch.labels[:, 1:]
-    wanted = labels != IGNORED
-    return F.cross_entropy(llm.lm_head(hidden[wanted]).float(), labels[wanted], reduction="sum")
+def target_loss(llm: Any, batch: PromptBatch, impl: str | None = None) -> Tensor:
+    """Return the summed loss; the logits of all other positions, (B, L, vocabulary), are never made.
+
+    Args:
+        llm: any causal LLM of transformers.
+        batch: right-padded rows with labels.
+        impl: see `maya_bridge.fused_loss.loss_at`; what the LLM was loaded with where it is not given.
+    """
+    inputs = {
+        "inputs_embeds": batch.inputs_embeds,
+        "attention_mask": batch.attention_mask,
+        "position_ids": batch.position_ids,
+    }
+    labels = batch.labels[:, 1:]  # (B, L - 1): what each position predicts
+    counts = labels != IGNORED
+    with recomputing(llm):
+        return loss_at(
+            llm, inputs, F.pad(counts, (0, 1)), labels[counts], impl or getattr(llm, "loss_impl", "auto")
+        )

@@ -26,7 +26,9 @@ def unit_index(
     """
     rows = ids.tolist() if isinstance(ids, Tensor) else ids
     counts = [characters_written(row, tokenizer) for row in rows]
-    written = torch.tensor(counts, dtype=torch.int64, device=char_ends.device).reshape(len(rows), -1)  # (B, L)
+    written = torch.tensor(counts, dtype=torch.int64, device=char_ends.device).reshape(
+        len(rows), -1
+    )  # (B, L)
     real = torch.arange(char_ends.shape[1], device=char_ends.device) < unit_lens[:, None]  # (B, U)
     done = (char_ends[:, None] <= written[..., None]) & real[:, None]  # (B, L, U)
     return done.sum(dim=2)

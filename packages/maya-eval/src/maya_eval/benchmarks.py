@@ -35,6 +35,8 @@ class Part:
     """Must exist before the part is read."""
     reader: dict[str, Any]
     """Name of the reader plugin and its fields."""
+    set: str = ""
+    """Name of the set in the file; empty where the benchmark has no sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +102,12 @@ def load_benchmark(
     if root is not None:
         config["root"] = str(root)
     parts = list(_parts(config, path))
-    wanted = [part for part in parts if _wanted(part, langs, sets)]
-    if not wanted:
-        raise BenchmarkError(f"{path}: nothing to run; {_choice(config, parts)}")
+    wanted = [part for part in parts if _in_langs(part, langs) and _in_sets(part, sets)]
+    unknown = [name for name in sets or () if not any(_in_sets(part, [name]) for part in parts)]
+    unknown += [lang for lang in langs or () if not any(_in_langs(part, [lang]) for part in parts)]
+    if unknown or not wanted:
+        lacks = f"no {', '.join(unknown)} in it" if unknown else "nothing to run"
+        raise BenchmarkError(f"{path}: {lacks}; {_choice(config, parts)}")
     content = json.dumps([config["name"], [sorted(part.reader.items()) for part in parts]], default=str)
     return Benchmark(
         name=config["name"],
@@ -187,6 +192,7 @@ def _parts(config: Mapping[str, Any], path: Path) -> Iterator[Part]:
                 label=chosen.get("label") or (f"{config['name']}/{name}" if name else config["name"]),
                 lang=lang,
                 folder=folder,
+                set=str(name),
                 reader=_filled(reader, values | {"folder": folder or config["root"]}),
             )
 
@@ -214,9 +220,13 @@ def _filled(value: Any, values: Mapping[str, Any]) -> Any:
     return value
 
 
-def _wanted(part: Part, langs: Sequence[str] | None, sets: Sequence[str] | None) -> bool:
-    in_lang = langs is None or part.lang is None or part.lang in langs
-    return in_lang and (sets is None or part.label in sets or part.label.rpartition("/")[2] in sets)
+def _in_langs(part: Part, langs: Sequence[str] | None) -> bool:
+    return langs is None or part.lang is None or part.lang in langs
+
+
+def _in_sets(part: Part, sets: Sequence[str] | None) -> bool:
+    """A set is chosen by its name in the file, or by what the column `benchmark` says of it."""
+    return sets is None or part.set in sets or part.label in sets
 
 
 def _choice(config: Mapping[str, Any], parts: Sequence[Part]) -> str:

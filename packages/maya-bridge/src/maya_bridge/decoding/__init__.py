@@ -1,7 +1,7 @@
 """Prompt to text: the searches, what guards them, and what is told about the result.
 
-`decode` is the one door: it takes an LLM, its tokenizer, a batch of prompts, and what is known of the audio. The
-searches stand on `LLMRun`, which keeps the LLM's cache.
+`decode` is the one door: it takes an LLM, its tokenizer, a batch of prompts, and what is known of the audio.
+The searches stand on `LLMRun`, which keeps the LLM's cache.
 """
 
 from collections.abc import Sequence
@@ -168,15 +168,13 @@ def _search(
 def _judged(row: int, decoded: Decoded, task: Task, heard: Heard, options: DecodeOptions) -> Decoded:
     """Hold the CTC text against an LLM's text, and add the times of its words."""
     lang, evidence = heard.langs[row], heard.evidence
-    ctc_text = None if evidence is None else evidence.texts[row]
     doubt = _doubt(row, decoded, task, heard, options)
     decoded = replace(decoded, doubt=doubt)
-    takes_ctc = doubt in ("loop", "leak") or (doubt is not None and options.hallucination == "fallback")
-    if takes_ctc and ctc_text is not None:
-        decoded = decoded.with_text(ctc_text, str(doubt))
-    elif doubt == "loop":
+    if doubt == "loop" and evidence is None:
         ids = cut_loop(decoded.ids)
         decoded = replace(decoded, ids=ids, text=task.tokenizer.decode(ids, lang))
+    elif doubt in ("loop", "leak") or (doubt and evidence and options.hallucination == "fallback"):
+        decoded = decoded.with_text("" if evidence is None else evidence.texts[row], doubt)
     if options.script == "native":
         decoded = replace(decoded, text=in_script(decoded.text, lang))
     if evidence is None:
@@ -185,13 +183,13 @@ def _judged(row: int, decoded: Decoded, task: Task, heard: Heard, options: Decod
 
 
 def _doubt(row: int, decoded: Decoded, task: Task, heard: Heard, options: DecodeOptions) -> str | None:
-    ctc_text = "" if heard.evidence is None else heard.evidence.texts[row]
+    ctc_text = None if heard.evidence is None else heard.evidence.texts[row]
     if isinstance(task.guard, LoopGuard) and (
         task.guard.stops(row, decoded.ids) or task.guard.loops(row, decoded.text)
     ):
         return "loop"
-    if heard.hotwords is not None and leaked(decoded.text, heard.hotwords[row], ctc_text):
+    if heard.hotwords is not None and leaked(decoded.text, heard.hotwords[row], ctc_text or ""):
         return "leak"
     if options.hallucination == "off":
         return None
-    return doubt_of(decoded, ctc_text if heard.evidence is not None else None, heard.langs[row], options)
+    return doubt_of(decoded, ctc_text, heard.langs[row], options)

@@ -49,6 +49,14 @@ def injected_by(
     return Injected(injection, count_units)
 
 
+def _chosen(prompt: PromptBatch, rows: Sequence[int]) -> PromptBatch:
+    """Return some rows of a left-padded batch, without columns that are padding in all of them."""
+    chosen = list(rows)
+    start = int(prompt.attention_mask[chosen].any(dim=0).nonzero()[0, 0])
+    parts = (prompt.inputs_embeds, prompt.attention_mask, prompt.position_ids, prompt.labels)
+    return PromptBatch(*(part[chosen, start:] for part in parts))
+
+
 class LLMRun:
     """The state of a search. Logits are float32, and nothing here keeps a graph.
 
@@ -84,20 +92,28 @@ class LLMRun:
         return self.prefill_with(prompt, nothing)[:, 0]
 
     @torch.no_grad()
-    def prefill_with(self, prompt: PromptBatch, ids: Tensor, lens: Tensor | None = None) -> Tensor:
+    def prefill_with(
+        self,
+        prompt: PromptBatch,
+        ids: Tensor,
+        lens: Tensor | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> Tensor:
         """Read the prompts and tokens behind them in one pass.
 
         Args:
             prompt: left-padded rows.
             ids: (B, K), right-padded.
             lens: how many of the ids count in each row (B,); all by default.
+            rows: those of the prompt batch that are read; all by default.
 
         Returns:
             (B, 1 + K, V): of the last position of the prompt, then of each of `ids`.
         """
+        prompt = prompt if rows is None else _chosen(prompt, rows)
         batch = len(prompt.inputs_embeds)
         self.written = [[] for _ in range(batch)]
-        self.rows = torch.arange(batch, device=self.device)
+        self.rows = torch.tensor(range(batch) if rows is None else rows, device=self.device)
         self.passes = torch.zeros_like(self.rows)
         self._prompt_lens = prompt.attention_mask.sum(dim=1)
         self._first = prompt.position_ids[:, -1] + 1

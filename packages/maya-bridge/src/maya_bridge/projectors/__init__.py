@@ -24,10 +24,16 @@ class Injection(Protocol):
     def __call__(self, layer: int, hidden: Tensor, unit_index: Tensor) -> Tensor:
         """Return `hidden` (B, L, H) of `layer` with the states at `unit_index` (B, L) mixed in."""
 
+    def select(self, rows: Tensor) -> "Injection":
+        """Return the injection of an LLM batch whose rows are of the utterances `rows` (B',), as in a beam."""
+
 
 @dataclass(frozen=True)
 class ProjectorOutput:
-    """Speech positions (B, Q, H) with their lengths (B,), other losses by name, an injection or None."""
+    """Speech positions (B, Q, H) with their lengths (B,), other losses by name, an injection or None.
+
+    An injection may add to `aux_losses` while the LLM runs: read them afterwards.
+    """
 
     speech_embeds: Tensor
     speech_embeds_lens: Tensor
@@ -37,7 +43,13 @@ class ProjectorOutput:
 
 @runtime_checkable
 class Projector(Protocol):
-    """The contract. A projector may also have `adopt_pieces(piece_embeds (V-1, H))`."""
+    """The contract.
+
+    A projector may have more, which SpeechLLM then uses. `adopt_pieces(piece_embeds (V-1, H))` takes the LLM's
+    embeddings of the CTC pieces. `adopt_layers(num_layers)` makes the parts that depend on the LLM's depth.
+    `teacher_forced`, where it is false, says that in training too `units` must be those of the acoustic
+    hypothesis, since the projector reads ahead of the text.
+    """
 
     needs: frozenset[str]
     """A subset of {"ctc", "units"}: what `forward` wants besides the frames."""

@@ -1,0 +1,190 @@
+"""Greedy search in few passes: an LLM confirms a draft, and only what it would write itself is kept.
+
+One pass reads the last token that is certain and all that is proposed behind it; what the LLM answers there
+tells how many proposals were right, and the token that follows them. After a wrong one the draft is aligned
+with the text anew and proposed from there. A wrong proposal costs time and changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from maya_bridge.decoding.draft import Draft
+from maya_bridge.decoding.greedy import Task
+from maya_bridge.decoding.options import SpeculativeOptions
+from maya_bridge.decoding.result import Decoded
+from maya_bridge.decoding.state import LLMRun
+from maya_bridge.prompt import PromptBatch
+
+NONE = -1
+MAX_LOGITS = 2**27
+"""Logits of one pass of a batch: half a gigabyte."""
+MIN_PROPOSED = 8
+
+
+@dataclass
+class _Row:
+    """An utterance on its way: what is certain, and what is proposed to follow."""
+
+    draft: Draft
+    ids: list[int] = field(default_factory=list)
+    score: float = 0.0
+    proposed: list[int] = field(default_factory=list)
+    """Tokens, and <eos> in the end where nothing of the draft is left out."""
+    done: bool = False
+    finished: bool = False
+
+    def propose(self, limit: int, eos_id: int) -> None:
+        """Propose `limit` tokens at most."""
+        rest = self.draft.propose(self.ids)
+        if rest is None:
+            self.proposed = []
+        else:
+            self.proposed = [*rest, eos_id] if len(rest) <= limit else rest[:limit]
+
+    def fed(self, eos_id: int) -> list[int]:
+        """What the LLM has not read yet: the token found last, and the proposals."""
+        proposed = self.proposed[:-1] if self.proposed[-1:] == [eos_id] else self.proposed
+        return self.ids[-1:] + proposed
+
+    def take(self, row: int, task: Task, chosen: list[int], gains: list[float]) -> None:
+        """Go on with the tokens chosen behind what was fed, as far as they follow the proposals."""
+        for place, (token, gain) in enumerate(zip(chosen, gains, strict=True)):
+            self.score += gain
+            if token == task.tokenizer.eos_id:
+                self.done = self.finished = True
+                return
+            self.ids.append(token)
+            self.done = task.ends(row, self.ids)
+            if self.done or self.proposed[place : place + 1] != [token]:
+                return
+
+
+def speculative(
+    run: LLMRun,
+    prompt: PromptBatch,
+    task: Task,
+    drafts: Sequence[str],
+    options: SpeculativeOptions | None = None,
+    entropies: Sequence[float] | None = None,
+) -> list[Decoded]:
+    """Return the text of each prompt; in exact mode that of greedy search, but for ties of floating point.
+
+    Args:
+        run: of the LLM.
+        prompt: left-padded rows.
+        task: caps, guards and permitted tokens, as greedy search has them.
+        drafts: a text for each row, anything at all; the nearer to the result, the fewer passes.
+        options: what passes for confirmed.
+        entropies: mean entropy of each draft's CTC frames in nats, which mode gate needs.
+
+    Raises:
+        ValueError: not one draft (and entropy, in mode gate) for each row.
+    """
+    options = options or SpeculativeOptions()
+    _check("drafts", drafts, task)
+    if options.mode == "gate":
+        _check("entropies", entropies, task)
+    sure = _sure_rows(options, entropies)
+    found = {
+        row: Decoded([], " ".join(drafts[row].split()), passes=0, fallback="gate")
+        for row in sure
+    }
+    numbers = [row for row in range(len(drafts)) if row not in found]
+    if numbers:
+        found |= _verify(run, prompt, task, options, {row: _start(drafts, row, task) for row in numbers})
+    return [found[row] for row in range(len(drafts))]
+
+
+def _check(name: str, given: Sequence[object] | None, task: Task) -> None:
+    if given is None or len(given) != len(task.langs):
+        got = "none" if given is None else len(given)
+        raise ValueError(f"`{name}` must be one for each of {len(task.langs)} prompts, got {got}")
+
+
+def _sure_rows(options: SpeculativeOptions, entropies: Sequence[float] | None) -> list[int]:
+    if options.mode != "gate" or entropies is None:
+        return []
+    return [row for row, entropy in enumerate(entropies) if entropy <= options.max_entropy]
+
+
+def _start(drafts: Sequence[str], row: int, task: Task) -> _Row:
+    return _Row(Draft(drafts[row], task.langs[row], task.tokenizer, task.max_tokens[row]))
+
+
+def _verify(
+    run: LLMRun, prompt: PromptBatch, task: Task, options: SpeculativeOptions, rows: dict[int, _Row]
+) -> dict[int, Decoded]:
+    """Alternate between proposing and confirming until every row has ended."""
+    found: dict[int, Decoded] = {}
+    going, logits = list(rows), torch.empty(0)
+    while going:
+        for row in going:
+            own = rows[row]
+            own.propose(_limit(len(going), task, row, own), task.tokenizer.eos_id)
+        ids, lens = _padded([rows[row].fed(task.tokenizer.eos_id) for row in going], task, run.device)
+        if len(run):
+            logits = run.step(ids, lens)
+        else:
+            logits = run.prefill_with(prompt, ids, lens, rows=going)
+        chosen, gains = _choose(logits, [rows[row] for row in going], run.rows, task, options)
+        for place, row in enumerate(going):
+            rows[row].take(row, task, chosen[place], gains[place])
+            if rows[row].done:
+                own, passes = rows[row], int(run.passes[place])
+                found[row] = task.decoded(row, own.ids, own.score, passes, own.finished)
+        going = _leave_out(run, going, rows)
+    return found
+
+
+def _limit(num_rows: int, task: Task, row: int, own: _Row) -> int:
+    """Return how many proposals may follow: what memory and the row's cap allow."""
+    per_row = MAX_LOGITS // (num_rows * len(task.tokenizer.text_ids)) - 1
+    return max(min(max(per_row, MIN_PROPOSED), task.max_tokens[row] - len(own.ids) - 1), 0)
+
+
+def _padded(rows: list[list[int]], task: Task, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return ids (R, K), right-padded, and their lengths (R,)."""
+    lens = torch.tensor([len(row) for row in rows], device=device)
+    width = max(map(len, rows))
+    padded = [row + [task.tokenizer.pad_id] * (width - len(row)) for row in rows]
+    return torch.tensor(padded, dtype=torch.long, device=device).view(len(rows), width), lens
+
+
+def _choose(
+    logits: Tensor, rows: list[_Row], numbers: Tensor, task: Task, options: SpeculativeOptions
+) -> tuple[list[list[int]], list[list[float]]]:
+    """Return the token that follows each position (R, K), and its log-probability."""
+    best, gains = task.best(logits, numbers)
+    if options.mode == "relaxed":
+        near, of_near = _near_best(logits, rows, numbers, task, options)
+        best, gains = torch.where(near >= 0, near, best), torch.where(near >= 0, gains - of_near, gains)
+    return best.tolist(), gains.tolist()
+
+
+def _near_best(
+    logits: Tensor, rows: list[_Row], numbers: Tensor, task: Task, options: SpeculativeOptions
+) -> tuple[Tensor, Tensor]:
+    """Return the proposals that pass (R, K), NONE elsewhere, and how far each is below the best token."""
+    logits = task.permitted(logits, numbers)
+    width = logits.shape[1]
+    padded = [(row.proposed + [NONE] * width)[:width] for row in rows]
+    proposed = torch.tensor(padded, device=logits.device)
+    own = logits.gather(2, proposed.clamp(min=0)[..., None])  # (R, K, 1)
+    gap = (logits.amax(dim=2, keepdim=True) - own)[..., 0]
+    rank = (logits > own).sum(dim=2)
+    passes = (proposed >= 0) & (rank < options.top_k) & (gap <= options.max_gap)
+    return torch.where(passes, proposed, NONE), gap
+
+
+def _leave_out(run: LLMRun, going: list[int], rows: dict[int, _Row]) -> list[int]:
+    """Let the rows that have ended leave, and take back what the others did not confirm; return the others."""
+    places = [place for place, row in enumerate(going) if not rows[row].done]
+    if places and len(places) < len(going):
+        run.reorder(places)
+    left = [going[place] for place in places]
+    if left:
+        run.crop(torch.tensor([len(rows[row].ids) - 1 for row in left], device=run.device))
+    return left

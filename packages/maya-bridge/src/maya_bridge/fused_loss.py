@@ -1,0 +1,129 @@
+"""Summed cross-entropy of an LLM at chosen positions, by several implementations behind one function.
+
+The logits of all positions, (B, L, V) with V of a quarter million, are never made.
+
+torch: the logits of the chosen positions at once, by the LLM's own forward pass: right for every model class.
+chunked: some hundred positions at a time, computed again in the backward pass. liger: one Triton kernel.
+"""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from maya_bridge.special_rows import rows_of
+
+LossImpl = Literal["auto", "torch", "chunked", "liger"]
+IMPLEMENTATIONS = ("auto", "torch", "chunked", "liger")
+CHUNK_NUMBERS = 2**26
+"""Logits that `chunked` makes at a time: 256 MiB in float32."""
+OWN_WAYS = ("logit_scale", "logits_scaling", "output_multiplier_scale", "lm_head_multiplier")
+"""Config fields of models that do more to their logits than cap them."""
+
+
+def loss_at(
+    llm: Any, inputs: Mapping[str, Tensor], wanted: Tensor, labels: Tensor, impl: str = "auto"
+) -> Tensor:
+    """Return the summed cross-entropy of the LLM's logits at the wanted positions.
+
+    Args:
+        llm: any causal LLM of transformers.
+        inputs: what it is called with.
+        wanted: (B, L), True for N positions.
+        labels: (N,) ids that these positions predict, row by row.
+        impl: auto takes liger on CUDA where it is installed and fits, else chunked there, else torch.
+
+    Raises:
+        ValueError: an implementation that is not known, not installed or does not fit the LLM, or float16.
+    """
+    refuse_half(inputs["inputs_embeds"])
+    chosen = choose(llm, impl, wanted.device)
+    if chosen == "torch":
+        return _at_once(llm, inputs, wanted, labels)
+    hidden = llm.base_model(**inputs, use_cache=False).last_hidden_state[wanted]  # (N, H)
+    return _liger(llm, hidden, labels) if chosen == "liger" else _chunked(llm, hidden, labels)
+
+
+def refuse_half(embeds: Tensor) -> None:
+    """Raise for float16 arithmetic, in which Gemma 3's activations overflow."""
+    kind = embeds.device.type
+    half = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
+    if half or embeds.dtype == torch.float16:
+        raise ValueError("the LLM must run in float32 or bfloat16 (Gemma 3 overflows in float16), got float16")
+
+
+def choose(llm: Any, impl: str, device: torch.device) -> str:
+    """Return the implementation to use for `impl`; see `loss_at`."""
+    if impl not in IMPLEMENTATIONS:
+        raise ValueError(f"`loss_impl` must be one of {', '.join(IMPLEMENTATIONS)}, got {impl}")
+    if impl == "auto":
+        if device.type != "cuda" or _odd_head(llm) is not None:
+            return "torch"
+        return "liger" if find_spec("liger_kernel") and rows_of(llm) is None else "chunked"
+    if impl != "torch" and (odd := _odd_head(llm)) is not None:
+        raise ValueError(f"`loss_impl` must be torch for {type(llm).__name__}, which has {odd}, got {impl}")
+    if impl == "liger" and rows_of(llm) is not None:
+        raise ValueError("`loss_impl` must be torch or chunked while special rows train, got liger")
+    if impl == "liger" and not find_spec("liger_kernel"):
+        raise ValueError(
+            "`loss_impl` liger needs liger_kernel, which is not installed: pip install 'maya-bridge[liger]'"
+        )
+    return impl
+
+
+def _odd_head(llm: Any) -> str | None:
+    """What keeps the LLM from the implementations that do the output layer's work themselves."""
+    if not isinstance(llm.get_output_embeddings(), nn.Linear):
+        return "an output layer of its own kind"
+    return next((f"`{key}`" for key in OWN_WAYS if getattr(llm.config, key, None) is not None), None)
+
+
+def _at_once(llm: Any, inputs: Mapping[str, Tensor], wanted: Tensor, labels: Tensor) -> Tensor:
+    def select(head: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
+        return (args[0][wanted],)
+
+    hook = llm.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        logits = llm(**inputs, use_cache=False).logits  # (N, V)
+    finally:
+        hook.remove()
+    return F.cross_entropy(logits.float(), labels, reduction="sum")
+
+
+def _softcap(llm: Any) -> float | None:
+    return getattr(llm.config, "final_logit_softcapping", None)
+
+
+def _chunked(llm: Any, hidden: Tensor, labels: Tensor) -> Tensor:
+    head, cap = llm.get_output_embeddings(), _softcap(llm)
+
+    def part(rows: Tensor, targets: Tensor) -> Tensor:
+        logits = head(rows)
+        if cap is not None:
+            logits = torch.tanh(logits / cap) * cap
+        return F.cross_entropy(logits.float(), targets, reduction="sum")
+
+    size = max(1, CHUNK_NUMBERS // head.weight.shape[0])
+    pieces = zip(hidden.split(size), labels.split(size), strict=True)
+    sums = [checkpoint(part, rows, targets, use_reentrant=False) for rows, targets in pieces]
+    return torch.stack(sums).sum()
+
+
+def _liger(llm: Any, hidden: Tensor, labels: Tensor) -> Tensor:
+    from liger_kernel.transformers.functional import liger_fused_linear_cross_entropy
+
+    head = llm.get_output_embeddings()
+    loss: Tensor = liger_fused_linear_cross_entropy(
+        hidden,
+        head.weight.to(hidden.dtype),
+        labels,
+        bias=head.bias,
+        reduction="sum",
+        softcap=_softcap(llm),
+        accum_dtype=torch.float32,
+    )
+    return loss
