@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from maya_data import Plan
 from maya_data.cli import main
 from maya_data.indexing.segments import SegmentIndex
 
@@ -67,14 +68,16 @@ def test_a_broken_shard_is_told_in_one_sentence_and_the_good_ones_are_indexed(
     assert [opened.row(i).shard for i in range(len(opened))] == ["lang=hi/good/audio.tar"]
 
 
-def test_segments_beyond_a_cut_tar_are_left_out_and_counted(tmp_path, write_shard, capsys):
+def test_segments_beyond_a_cut_tar_are_kept_flagged_and_never_trained_on(tmp_path, write_shard, capsys):
     root = tmp_path / "root"
     write_shard(root / "lang=hi" / "bad", [0.3, 0.3, 0.3, 0.3])
     _cut(root / "lang=hi" / "bad" / "audio.tar", 0.5)
     assert main(["index", str(root), "--out", str(tmp_path / "index")]) == 0
     said = capsys.readouterr().err
-    assert "left out" in said
-    assert 0 < len(SegmentIndex.open(tmp_path / "index")) < 4
+    index = SegmentIndex.open(tmp_path / "index")
+    assert len(index) == 4
+    assert "(row 3) has no audio in its shard" in said
+    assert 0 < len(Plan(index, {"mix": {"policy": "natural"}}).rows()) < 4
 
 
 def test_nothing_but_broken_shards_is_status_two_and_one_sentence(tmp_path, capsys):

@@ -318,3 +318,15 @@ def test_a_broken_torchaudio_does_not_break_reading(index, tmp_path):
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_segment_without_bytes_is_one_sentence_and_its_neighbours_are_read(tmp_path, write_shard):
+    write_shard(tmp_path / "root" / "lang=hi" / "s", [0.3, 0.3, 0.3])
+    tar = tmp_path / "root" / "lang=hi" / "s" / "audio.tar"
+    tar.write_bytes(tar.read_bytes()[: tar.stat().st_size // 2])
+    index = build_index(FinalExport(root=str(tmp_path / "root")), tmp_path / "index")
+    first, *_, last = read_many(index, range(len(index)))
+    assert len(first) == 4800
+    assert str(last).endswith("has no audio in its shard")
+    with pytest.raises(CorruptAudio, match="segment hi-s-002 at byte .* has no audio in its shard"):
+        read_audio(index, 2)

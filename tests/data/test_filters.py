@@ -58,6 +58,7 @@ def test_the_report_counts_each_segment_under_the_first_rule(rows):
     assert removed == {
         "duration not above 0": (1, 0.0),
         "empty transcript": (1, 2.0),
+        "no audio": (0, 0.0),
         "unknown language": (1, 2.0),
         "min_duration 0.01 s": (1, 0.005),
         "max_duration 40.0 s": (1, 50.0),

@@ -176,7 +176,7 @@ def test_ids_met_twice_across_shards_are_found(tmp_path, write_shard):
 def test_a_row_without_audio_and_a_wrong_count_are_found(shard):
     _edit(shard, lambda rows: [*rows, rows[0] | {"segment_id": "nobody"}])
     said = _said(_verify(_index(shard), 0))
-    assert any("row 6 of metadata.parquet, nobody, has no audio in the tar" in error for error in said)
+    assert sum("segment nobody (row 6) has no audio in its shard" in error for error in said) == 1
     assert any("its manifest says 6 segments, metadata.parquet has 7" in error for error in said)
 
 

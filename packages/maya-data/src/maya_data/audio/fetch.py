@@ -133,6 +133,8 @@ def _bytes_at(path: str, offset: int, size: int) -> bytes:
     """Return a table cell, a byte range, or a whole file where the size is unknown."""
     if embedded.MARK in path:
         return embedded.read(path, offset)
+    if offset and not size:
+        raise CorruptAudio("has no audio in its shard")
     data = files.read_range(path, offset, size) if size else files.read_bytes(path)
     if len(data) < size:
         raise CorruptAudio(_cut_off(len(data), size))

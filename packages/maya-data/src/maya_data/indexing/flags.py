@@ -19,7 +19,9 @@ UNKNOWN_LANG = 4
 """The language is none of the twelve."""
 WRONG_SCRIPT = 8
 """Most letters of the transcript are not of the language's script."""
-UNTRAINABLE = EMPTY_TEXT | BAD_DURATION | UNKNOWN_LANG
+NO_AUDIO = 16
+"""The shard has no bytes for the segment: its tar ends before, or lacks the member."""
+UNTRAINABLE = EMPTY_TEXT | BAD_DURATION | UNKNOWN_LANG | NO_AUDIO
 """The plan leaves out a segment with any of these."""
 
 MEANINGS = {
@@ -27,6 +29,7 @@ MEANINGS = {
     BAD_DURATION: "has a duration that is zero, negative or not finite",
     UNKNOWN_LANG: f"has a language that is none of {', '.join(LANGS)}",
     WRONG_SCRIPT: "is mostly written in another script than its language's",
+    NO_AUDIO: "has no audio in its shard",
 }
 """Bit -> what is wrong, to follow the name of a segment."""
 
@@ -57,7 +60,20 @@ def flag(rows: pa.Table) -> tuple[Numbers, Numbers]:
     chars = pc.utf8_length(texts).to_numpy()
     flags = EMPTY_TEXT * empty + BAD_DURATION * bad + UNKNOWN_LANG * ~known
     flags = flags + WRONG_SCRIPT * _wrong_script(texts, chars, rows["lang"])
+    flags = flags + NO_AUDIO * _no_audio(rows)
     return flags.astype(np.uint8), np.minimum(chars, MOST_CHARS).astype(np.uint16)
+
+
+def _no_audio(rows: pa.Table) -> Numbers:
+    """Return where a tar member has no bytes; whole files begin at 0, and table cells have no bytes of theirs."""
+    if not {"offset", "size"} <= set(rows.column_names):
+        return np.zeros(len(rows), bool)
+    absent: Numbers = (rows["size"].to_numpy() <= 0) & (rows["offset"].to_numpy() > 0)
+    if not absent.any():
+        return absent
+    embedded = pc.match_substring(rows["shard"], ".parquet#").to_numpy()
+    lacks: Numbers = absent & ~embedded
+    return lacks
 
 
 def _wrong_script(texts: pa.Array, chars: Numbers, langs: pa.ChunkedArray) -> Numbers:

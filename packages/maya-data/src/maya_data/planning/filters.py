@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from maya_data.indexing.flags import BAD_DURATION, EMPTY_TEXT, UNKNOWN_LANG, WRONG_SCRIPT
+from maya_data.indexing.flags import BAD_DURATION, EMPTY_TEXT, NO_AUDIO, UNKNOWN_LANG, WRONG_SCRIPT
 
 CHUNK = 1 << 19
 """Segments looked at at once."""
@@ -158,6 +158,7 @@ def _damage(index: Any) -> Iterator[Rule]:
     for bit, name in (
         (BAD_DURATION, "duration not above 0"),
         (EMPTY_TEXT, "empty transcript"),
+        (NO_AUDIO, "no audio"),
         (UNKNOWN_LANG, "unknown language"),
     ):
         yield Rule(name, lambda rows, bit=bit: (flags[rows] & np.uint8(bit)) != 0)  # type: ignore[misc]

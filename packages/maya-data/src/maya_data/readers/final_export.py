@@ -89,8 +89,8 @@ class FinalExport(Reading):
                 )
         locators = self._parquet(shard, "audio_index.parquet", LOCATOR_ALIASES)
         with self._tar(shard) as tar:
-            rows = join(metadata, locate(locators, tar, self._place(shard), left_out), shard, left_out)
-            if not len(rows):
+            rows = join(metadata, locate(locators, tar, self._place(shard)), shard, left_out)
+            if not pc.any(pc.greater(rows["size"], 0)).as_py():
                 raise BrokenShard(f"{self._place(shard)}: no segment has both metadata and audio")
             rows = with_lengths(rows, tar)
         manifest = self._manifest(shard)

@@ -9,26 +9,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from maya_data.readers import SCHEMA
-from maya_data.readers.header import part_info
+from maya_data.readers.header import UNKNOWN, part_info
 from maya_data.readers.left_out import LeftOut
 
 LENGTHS = ("duration", "num_samples", "sampling_rate")
 
 
 def join(metadata: pa.Table, locators: pa.Table, shard: str, left_out: LeftOut) -> pa.Table:
-    """Join by id, in the order of the bytes; what has no partner or comes twice is counted and left out."""
+    """Join by id, in the order of the bytes; ids without audio come last, with size 0.
+
+    Rows whose id was there before and audio without a transcript are counted and left out.
+    """
     ids = metadata["id"].cast(pa.large_string())
     place = pc.index_in(ids, value_set=locators["id"])
     first = pc.equal(pc.index_in(ids, value_set=ids), pa.array(np.arange(len(ids)), pa.int32()))
-    partner = pc.is_valid(place)
     _count(left_out, "id met twice", shard, ids.filter(pc.invert(first)))
-    _count(left_out, "no audio for the id", shard, ids.filter(pc.and_(first, pc.invert(partner))))
     unknown = pc.invert(pc.is_in(locators["id"], value_set=ids))
     _count(left_out, "no metadata for the audio", shard, locators["id"].filter(unknown))
-    keep = pc.and_(partner, first)
-    rows, place = metadata.filter(keep), place.filter(keep)
-    for column in ("offset", "size"):
-        rows = rows.append_column(column, locators[column].cast(pa.int64()).take(place))
+    rows, place = metadata.filter(first), place.filter(first)
+    end = pc.max(pc.add(locators["offset"], locators["size"]).cast(pa.int64())).as_py() or 1
+    for column, absent in (("offset", end), ("size", 0)):
+        rows = rows.append_column(column, pc.fill_null(locators[column].cast(pa.int64()).take(place), absent))
     return rows.sort_by("offset")
 
 
@@ -47,7 +48,7 @@ def with_lengths(rows: pa.Table, tar: Any) -> pa.Table:
     places = zip(rows["offset"].to_pylist(), rows["size"].to_pylist(), strict=True)
     for row, (offset, size) in enumerate(places):
         if absent[row]:
-            own_rate, own_samples = part_info(tar, offset, size)
+            own_rate, own_samples = part_info(tar, offset, size) if size else UNKNOWN
             rate[row] = own_rate
             samples[row] = own_samples if np.isnan(duration[row]) else np.nan
     duration = np.where(np.isnan(duration), np.nan_to_num(samples) / np.maximum(rate, 1), duration)

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from maya_data.readers import BrokenShard
-from maya_data.readers.left_out import LeftOut
 from maya_data.readers.tar import AUDIO_MAGICS, Member, member_at, walk
 
 SAMPLE = 16
@@ -18,14 +17,15 @@ LONGEST_NAME = 100
 """Characters of a name that a tar header holds at least."""
 
 
-def locate(table: pa.Table, tar: Any, shard: str, left_out: LeftOut) -> pa.Table:
+def locate(table: pa.Table, tar: Any, shard: str) -> pa.Table:
     """Return id, offset and size of the segments; the tar is walked when the table has no true ones.
+
+    What lies beyond the end of the tar has size 0.
 
     Args:
         table: `audio_index.parquet` under our names: `id` or `member`, perhaps `offset` and `size`.
         tar: The tar, opened; None for metadata without audio, whose locators are taken as they are.
         shard: Name of the shard, for errors.
-        left_out: Counts what lies beyond the end of the tar.
 
     Raises:
         BrokenShard: The table names neither ids nor members.
@@ -42,7 +42,7 @@ def locate(table: pa.Table, tar: Any, shard: str, left_out: LeftOut) -> pa.Table
     if not {"offset", "size"} <= set(table.column_names) or not _hold(table, tar):
         table = _walked(table, tar)
     table = table.select(["id", "offset", "size"])
-    return _inside(table, tar.seek(0, os.SEEK_END), shard, left_out)
+    return _within(table, tar.seek(0, os.SEEK_END))
 
 
 def _stated(table: pa.Table, shard: str) -> pa.Table:
@@ -52,14 +52,13 @@ def _stated(table: pa.Table, shard: str) -> pa.Table:
     return table.select(["id", "offset", "size"])
 
 
-def _inside(table: pa.Table, end: int, shard: str, left_out: LeftOut) -> pa.Table:
-    """Drop what does not lie within the tar."""
+def _within(table: pa.Table, end: int) -> pa.Table:
+    """Give size 0 to what does not lie within the tar."""
     starts, sizes = (table[name].cast(pa.int64()) for name in ("offset", "size"))
-    ends = pc.less_equal(pc.add(starts, sizes), end)
-    inside = pc.and_(ends, pc.and_(pc.greater_equal(starts, 0), pc.greater(sizes, 0)))
-    for name in table["id"].filter(pc.invert(inside)).to_pylist():
-        left_out.add("beyond the end of audio.tar", f"{shard}: {name}")
-    return table.filter(inside)
+    inside = pc.and_(pc.less_equal(pc.add(starts, sizes), end), pc.greater_equal(starts, 0))
+    sizes = pc.if_else(inside, pc.max_element_wise(sizes, 0), 0)
+    starts = pc.if_else(pc.greater(starts, 0), starts, end)
+    return pa.table({"id": table["id"], "offset": starts, "size": sizes})
 
 
 def _stems(members: list[str]) -> pa.Array:
@@ -67,9 +66,15 @@ def _stems(members: list[str]) -> pa.Array:
 
 
 def _hold(table: pa.Table, tar: Any) -> bool:
-    """Look at segments from first to last: does audio of that name and size start where the table says?"""
+    """Look at segments from first to last: does audio of that name and size start where the table says?
+
+    A tar that was cut off still tells of those before its end.
+    """
     if not len(table) or table["offset"].null_count or table["size"].null_count:
         return False
+    ends = pc.add(table["offset"].cast(pa.int64()), table["size"].cast(pa.int64()))
+    inside = table.filter(pc.less_equal(ends, tar.seek(0, os.SEEK_END)))
+    table = inside if len(inside) else table
     rows = np.unique(np.linspace(0, len(table) - 1, SAMPLE).astype(int)).tolist()
     return all(_holds(row, table, tar) for row in table.take(rows).to_pylist())
 

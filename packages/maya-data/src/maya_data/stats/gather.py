@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maya_data.audit import Transcripts, overlap, read_transcripts, repeats
-from maya_data.indexing.flags import BAD_DURATION, EMPTY_TEXT, MEANINGS, UNKNOWN_LANG, WRONG_SCRIPT
+from maya_data.indexing.flags import BAD_DURATION, EMPTY_TEXT, MEANINGS, NO_AUDIO, UNKNOWN_LANG, WRONG_SCRIPT
 from maya_data.indexing.segments import SegmentIndex
 from maya_data.stats.buckets import buckets
 from maya_data.stats.counting import SPEED_STEPS, TICKS_A_SECOND, Tally
@@ -20,6 +20,7 @@ MOST = 20
 FLAG_NAMES = {
     EMPTY_TEXT: "empty transcript",
     BAD_DURATION: "bad duration",
+    NO_AUDIO: "no audio",
     UNKNOWN_LANG: "unknown language",
     WRONG_SCRIPT: "wrong script",
 }

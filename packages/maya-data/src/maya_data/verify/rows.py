@@ -102,7 +102,7 @@ def _outside(path: str, rows: Any, offsets: Any, sizes: Any) -> Iterator[tuple[i
         for k in np.flatnonzero((offsets == 0) & (sizes > 0) & (sizes < end)).tolist():
             yield int(rows[k]), f"is a file of {end} bytes, the index says {int(sizes[k])}"
         for k in np.flatnonzero((offsets > 0) & (sizes <= 0)).tolist():
-            yield int(rows[k]), "has no bytes"
+            yield int(rows[k]), ""  # its flag says so
 
 
 def _rows_of(path: str) -> int:

@@ -107,7 +107,7 @@ def _locators(
     differ = [
         (start + number, expected[name], place)
         for number, (name, place) in enumerate(zip(ids, zip(offset, size, strict=True), strict=True))
-        if name in expected and expected[name] != place
+        if name in expected and expected[name] != place and place[1]
     ]
     for row, (byte, length), place in differ if len(differ) < len(ids) else ():
         what = f"is at byte {place[0]} of the tar with {place[1]} bytes"

@@ -1,0 +1,229 @@
+"""Speculative search against greedy search and against transformers' generate, in one run.
+
+    python benchmarks/speculative.py --llm DIR             # passes in twelve languages; seconds
+    python benchmarks/speculative.py --llm DIR --wall      # the time of utterances too; a few minutes
+
+DIR is Gemma 3 270M in Hugging Face's layout (LLMConfig with source gguf makes one). Passes are counted with its
+tokenizer and an LLM that is always right, over sentences of the synthetic corpus; drafts have words with a
+wrong letter (70 % of the errors), words left out and words put in. Time is measured with the real LLM, whose
+own greedy text with errors put in is the draft; all ways must write the same tokens. Ways take turns, and a
+figure is the median of the rounds.
+"""
+
+import argparse
+import os
+import random
+import statistics
+import time
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # on a busy machine, spinning threads time each other
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from transformers import GenerationConfig
+
+from maya_bridge.decoding.greedy import Task, greedy
+from maya_bridge.decoding.speculative import speculative
+from maya_bridge.decoding.state import LLMRun
+from maya_bridge.llm import LLMConfig, load_llm
+from maya_bridge.prompt import PromptBatch
+from maya_data.synth.phrases import lexicon
+
+LANGS = "as bn en gu hi kn ml mr or pa ta te".split()
+ERROR_RATES = (0.05, 0.1, 0.2, 0.4)
+BAR_PASSES, BAR_TIME = 6.0, 3.0
+CAP = 400
+
+
+def sentences(lang: str, count: int, rng: random.Random) -> list[str]:
+    """Return utterances of 20 to 30 words, which is about ten seconds."""
+    found = []
+    while len(found) < count:
+        words: list[str] = []
+        while len(words) < 20:
+            words += lexicon(lang).sentence(rng).split()
+        found.append(" ".join(words[:30]))
+    return found
+
+
+def with_errors(text: str, rate: float, lang: str, rng: random.Random) -> str:
+    """Return the text with this share of its words wrong."""
+    vocabulary = lexicon(lang).words()
+    letters = sorted(set("".join(vocabulary)) - {" "})
+    words = []
+    for word in text.split():
+        kind = rng.random() if rng.random() < rate else 1.0
+        if kind < 0.7:
+            place = rng.randrange(len(word))
+            words.append(word[:place] + rng.choice(letters) + word[place + 1 :])
+        elif kind >= 0.85:
+            words += [word] if kind == 1.0 else [word, rng.choice(vocabulary)]
+    return " ".join(words)
+
+
+class Oracle:
+    """Stands where an LLM's state does, and always expects the true text: gives ids, not logits."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, truths: list[list[int]]):
+        self.truths = truths
+        self.written: list[list[int]] = []
+        self.rows = self.passes = torch.zeros(0, dtype=torch.long)
+
+    def __len__(self) -> int:
+        return len(self.written)
+
+    def prefill(self, prompt):
+        return self.prefill_with(prompt, torch.zeros(len(self.truths), 0, dtype=torch.long))[:, 0]
+
+    def prefill_with(self, prompt, ids, lens=None, rows=None):
+        self.rows = torch.arange(len(self.truths))
+        self.passes = torch.zeros_like(self.rows)
+        self.written = [[] for _ in self.truths]
+        return self._read(ids, lens, ids.shape[1] + 1)
+
+    def step(self, ids, lens=None):
+        ids = ids[:, None] if ids.dim() == 1 else ids
+        return self._read(ids, lens, ids.shape[1])
+
+    def _read(self, ids, lens, width):
+        self.passes = self.passes + 1
+        counts = [ids.shape[1]] * len(ids) if lens is None else lens.tolist()
+        expected = torch.zeros(len(ids), width, 1)
+        for place, count in enumerate(counts):
+            text, row = self.truths[int(self.rows[place])], self.written[place]
+            first = len(row) + 1 - (width - ids.shape[1])  # a prompt's own last position answers as well
+            answers = (text + [0] * width)[first : first + width]
+            expected[place, : len(answers), 0] = torch.tensor(answers)
+            row += ids[place, :count].tolist()
+        return expected
+
+    def crop(self, lens):
+        self.written = [row[:count] for row, count in zip(self.written, lens.tolist(), strict=True)]
+
+    def reorder(self, rows):
+        self.written = [self.written[row] for row in rows]
+        self.rows, self.passes = self.rows[list(rows)], self.passes[list(rows)]
+
+
+class SureTask(Task):
+    """Reads the oracle's answers."""
+
+    def best(self, logits, rows):
+        return logits[..., 0].long(), logits[..., 0] * 0
+
+
+def count_passes(tokenizer, count: int) -> Table:
+    """Return a table of passes, greedy over speculative, by language and error rate."""
+    table = Table(title=f"LLM passes, greedy over speculative, {count} sentences a language")
+    for column in ("language", "tokens", *(f"WER {rate:.0%}" for rate in ERROR_RATES)):
+        table.add_column(column, justify="right")
+    totals = {rate: [0, 0] for rate in ERROR_RATES}
+    for lang in LANGS:
+        rng, ratios = random.Random(lang), []
+        texts = sentences(lang, count, rng)
+        truths = [[*tokenizer.encode(text, lang), tokenizer.eos_id] for text in texts]
+        task = SureTask(tokenizer, [lang] * count, [CAP] * count)
+        plain = [one.passes for one in greedy(Oracle(truths), None, task)]
+        for rate in ERROR_RATES:
+            drafts = [with_errors(text, rate, lang, rng) for text in texts]
+            found = speculative(Oracle(truths), None, task, drafts)
+            if [one.ids for one in found] != [truth[:-1] for truth in truths]:
+                raise SystemExit(f"{lang}: the two searches wrote different tokens")
+            pair = sum(plain), sum(one.passes for one in found)
+            totals[rate] = [sum(both) for both in zip(totals[rate], pair, strict=True)]
+            ratios.append(pair[0] / pair[1])
+        table.add_row(lang, str(sum(map(len, truths)) // count), *(f"{ratio:.1f}" for ratio in ratios))
+    table.add_row("all", "", *(f"{plain / few:.1f}" for plain, few in totals.values()))
+    plain, few = totals[0.1]
+    table.caption = f"at 10 %: {plain / few:.1f}x fewer, to reach: {BAR_PASSES:.0f}x"
+    return table
+
+
+def repeating_prompt(llm, tokenizer, text: str, lang: str) -> PromptBatch:
+    """Return a prompt that makes a language model write `text` again: it stands there twice."""
+    newline = tokenizer.encode_piece("\n")
+    ids = [tokenizer.bos_id, *(tokenizer.encode(text, lang) + newline) * 2]
+    with torch.no_grad():
+        embeds = llm.get_input_embeddings()(torch.tensor([ids]))
+    mask = torch.ones(1, len(ids), dtype=torch.long)
+    return PromptBatch(embeds, mask, torch.arange(len(ids))[None], torch.full_like(mask, -100))
+
+
+def generate(llm, prompt: PromptBatch, count: int) -> list[int]:
+    """Return the tokens of transformers' own greedy search."""
+    config = GenerationConfig(do_sample=False, max_new_tokens=count, eos_token_id=1, pad_token_id=0)
+    with torch.inference_mode():
+        ids = llm.generate(
+            inputs_embeds=prompt.inputs_embeds,
+            attention_mask=prompt.attention_mask,
+            position_ids=prompt.position_ids,
+            generation_config=config,
+        )
+    return ids[0].tolist()
+
+
+def seconds(call) -> tuple[float, object]:
+    started = time.perf_counter()
+    found = call()
+    return time.perf_counter() - started, found
+
+
+@torch.inference_mode()
+def measure_time(llm, tokenizer, langs: list[str], num_tokens: int, rounds: int) -> Table:
+    """Return a table of seconds, for one utterance of so many tokens a language, drafts at 10 % WER."""
+    table = Table(title=f"seconds of one utterance of {num_tokens} tokens, draft at 10 % WER")
+    for column in ("language", "prompt", "passes", "generate", "greedy", "speculative", "times faster"):
+        table.add_column(column, justify="right")
+    ratios = []
+    for lang in langs:
+        rng = random.Random(lang)
+        ids = tokenizer.encode(" ".join(sentences(lang, 4, rng)), lang)[:num_tokens]
+        prompt = repeating_prompt(llm, tokenizer, tokenizer.decode(ids, lang), lang)
+        task = Task(tokenizer, [lang], [num_tokens])
+        text = greedy(LLMRun(llm), prompt, task)[0].text
+        draft = with_errors(text, 0.1, lang, rng)
+        ways = {
+            "generate": lambda: generate(llm, prompt, num_tokens),
+            "greedy": lambda: greedy(LLMRun(llm), prompt, task)[0],
+            "speculative": lambda: speculative(LLMRun(llm), prompt, task, [draft])[0],
+        }
+        spent, found = {name: [] for name in ways}, {}
+        for _ in range(rounds):
+            for name, way in ways.items():
+                took, found[name] = seconds(way)
+                spent[name].append(took)
+        if not found["generate"] == found["greedy"].ids == found["speculative"].ids:
+            raise SystemExit(f"{lang}: the ways wrote different tokens")
+        medians = [statistics.median(times) for times in spent.values()]
+        ratios.append(medians[0] / medians[2])
+        size, passes = prompt.inputs_embeds.shape[1], found["speculative"].passes
+        table.add_row(
+            lang, str(size), str(passes), *(f"{each:.2f}" for each in medians), f"{ratios[-1]:.1f}"
+        )
+    table.caption = f"median {statistics.median(ratios):.1f}x faster, to reach: {BAR_TIME:.0f}x"
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--llm", required=True)
+    parser.add_argument("--sentences", type=int, default=30)
+    parser.add_argument("--wall", action="store_true")
+    parser.add_argument("--langs", nargs="+", default=LANGS)
+    parser.add_argument("--tokens", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    llm, tokenizer = load_llm(LLMConfig(path=args.llm))
+    Console().print(count_passes(tokenizer, args.sentences))
+    if args.wall:
+        Console().print(measure_time(llm.eval(), tokenizer, args.langs, args.tokens, args.rounds))
+
+
+if __name__ == "__main__":
+    main()
