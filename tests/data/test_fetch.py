@@ -328,5 +328,5 @@ def test_a_segment_without_bytes_is_one_sentence_and_its_neighbours_are_read(tmp
     first, *_, last = read_many(index, range(len(index)))
     assert len(first) == 4800
     assert str(last).endswith("has no audio in its shard")
-    with pytest.raises(CorruptAudio, match="segment hi-s-002 at byte .* has no audio in its shard"):
+    with pytest.raises(CorruptAudio, match=r"segment hi-s-002 at byte .* has no audio in its shard"):
         read_audio(index, 2)

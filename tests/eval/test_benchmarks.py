@@ -35,6 +35,14 @@ def test_vistaar_has_all_its_59_sets():
     assert len(benchmark.parts) == 59
 
 
+def test_a_set_is_chosen_by_its_name_or_its_label():
+    for name in ("clean", "LibriSpeech-clean"):
+        (part,) = load_benchmark("librispeech", root="/d", sets=[name]).parts
+        assert (part.label, part.folder) == ("LibriSpeech-clean", "/d/test-clean")
+    with pytest.raises(BenchmarkError, match="no cleen in it; its sets are clean, other"):
+        load_benchmark("librispeech", sets=["cleen", "other"])
+
+
 def test_texts_are_filled_in_and_other_braces_stay():
     benchmark = load_benchmark("vistaar", root="/d", langs=["or"], sets=["Kathbath Hard"])
     (part,) = benchmark.parts

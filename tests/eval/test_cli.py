@@ -50,6 +50,25 @@ def test_a_mistake_is_one_line_and_status_two(file, capsys, arguments, message):
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("Hindi", "hi"), ("hi-IN", "hi"), ("हिन्दी", "hi"), ("EN_us", "en")],
+)
+def test_a_language_that_is_not_a_code_gets_the_code(tmp_path, capsys, given, meant):
+    write_hypotheses(tmp_path / "h.jsonl", [Hypothesis(utt_id="7", lang=given, text="a", pred_text="a")])
+    assert main(["score", str(tmp_path / "h.jsonl")]) == 2
+    error = capsys.readouterr().err
+    assert "utterance '7': `lang` must be one of as, bn, en, " in error
+    assert error.endswith(f"got {given!r}; did you mean {meant!r}?\n")
+
+
+def test_a_place_that_cannot_be_used_is_named(file, tmp_path, capsys):
+    assert main(["score", str(tmp_path)]) == 2
+    assert f"{tmp_path}: a folder; JSON lines" in capsys.readouterr().err
+    assert main(["score", str(file), "--json", str(tmp_path / "none" / "x.json")]) == 2
+    assert "x.json: no such file or directory" in capsys.readouterr().err
+
+
 def test_a_missing_file_is_named(tmp_path, capsys):
     assert main(["score", str(tmp_path / "none.jsonl")]) == 2
     assert "none.jsonl" in capsys.readouterr().err

@@ -59,8 +59,10 @@ GOOD = b'{"utt_id": "1", "lang": "hi", "text": "a", "pred_text": "b"}\n'
         (GOOD + b'{"utt_id": "2", "lang"', r"h.jsonl:2: not a JSON object"),
         (GOOD + b'{"text": "\xff"}\n', r"h.jsonl:2: not UTF-8 at byte 10"),
         (GOOD + GOOD, r"h.jsonl:2: utt_id '1' stands already on line 1"),
-        (GOOD.replace(b'"b"', b"null"), r"h.jsonl:1: `pred_text` must be a text, got None"),
-        (GOOD.replace(b'"hi"', b'""'), r"h.jsonl:1: `lang` must be a text"),
+        (GOOD.replace(b'"b"', b"null"), r"h.jsonl:1: `pred_text` is missing; `--missing deletions`"),
+        (GOOD.replace(b'"b"', b"5"), r"h.jsonl:1: `pred_text` must be a text, got 5"),
+        (GOOD.replace(b"utt_id", b"name"), r"h.jsonl:1: `utt_id` is missing; `audio_filepath` would do"),
+        (GOOD.replace(b'"hi"', b'""'), r"h.jsonl:1: `lang` is missing; .*`--lang hi`"),
         (
             GOOD.replace(b"}", b', "duration": "2"}'),
             r"h.jsonl:1: `duration` must be a number of seconds, got '2'",
@@ -70,7 +72,7 @@ GOOD = b'{"utt_id": "1", "lang": "hi", "text": "a", "pred_text": "b"}\n'
         (GOOD.replace(b"}", b', "elapsed": true}'), r"h.jsonl:1: `elapsed` must be .* got True"),
         (GOOD.replace(b'"1"', b'""'), r"h.jsonl:1: `utt_id` must be a text, got ''"),
         (GOOD.replace(b'"b"', b'"\\ud800"'), r"h.jsonl:1: `pred_text` holds half a character"),
-        (b"[1]\n", r"h.jsonl:1: a JSON object was expected, got list"),
+        (b"[1]\n", r"h.jsonl:1: one JSON object a line was expected, got list"),
         (b"\n", r"h.jsonl: no hypotheses in it"),
     ],
 )

@@ -158,6 +158,18 @@ def test_space_insensitive_errors_equal_brute_force():
         assert space_insensitive_errors(ref, hyp) == brute(ref, hyp)
 
 
+def test_space_insensitive_errors_are_the_same_by_groups_and_by_the_table_of_all_words(monkeypatch):
+    rng = random.Random(2)
+
+    def text():
+        return ["".join(rng.choices("ab", k=rng.randint(1, 3))) for _ in range(rng.randint(0, 12))]
+
+    pairs = [(text(), text()) for _ in range(500)]
+    by_groups = [space_insensitive_errors(*pair) for pair in pairs]
+    monkeypatch.setattr("maya_eval.measures.spacing.MOST_GROUPS", -1)
+    assert [space_insensitive_errors(*pair) for pair in pairs] == by_groups
+
+
 def test_space_insensitive_wer_stands_beside_the_strict_one():
     (line,) = score([_row("कर के आया", "करके आया")], measures=choose(["spacing"]))
     assert (line.wer, line.measures["spacing"]["wer"]) == (pytest.approx(2 / 3), 0.0)

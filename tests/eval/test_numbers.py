@@ -74,9 +74,7 @@ def test_kannada_numbers_written_out_by_another_library_are_read_where_it_writes
     def is_whole(n):
         parts = (n % 1000, n // 1000 % 100, n // 100_000 % 100, n // 10_000_000)
         return not (
-            any(part % 100 == 83 for part in parts)
-            or (parts[0] > 100 and n % 100 in cut)
-            or n % 10 in (4, 7)
+            any(part % 100 == 83 for part in parts) or (parts[0] > 100 and n % 100 in cut) or n % 10 in (4, 7)
         )
 
     whole = [n for n in numbers if is_whole(n)]

@@ -1,7 +1,7 @@
 import pytest
 
 from maya_eval.hypotheses import Hypothesis, write_hypotheses
-from maya_eval.references import completed, matched, read_references
+from maya_eval.references import completed, level, matched, read_references
 
 
 def _row(utt_id, pred="x", lang="hi", **columns):
@@ -63,3 +63,21 @@ def test_an_utterance_that_one_system_lacks_is_refused_or_empty():
 def test_one_utterance_has_one_language():
     with pytest.raises(ValueError, match="b: utterance '1' is ta, elsewhere hi"):
         matched({"a": [_row("1")], "b": [_row("1", lang="ta")]})
+
+
+def test_systems_of_a_page_have_the_same_utterances_where_they_share_a_set():
+    first = [
+        _row("1", extra={"benchmark": "A"}),
+        _row("2", extra={"benchmark": "A"}),
+        _row("3", lang="ta"),
+        _row("4", extra={"benchmark": "B"}),
+    ]
+    second = [_row("1", extra={"benchmark": "A"}), _row("5", extra={"benchmark": "C"})]
+    assert level({"x": first}, "refuse") == {"x": first}
+    with pytest.raises(
+        ValueError, match=r"^y: 1 utterance is missing that another file has, the first is '2'"
+    ):
+        level({"x": first, "y": second}, "refuse")
+    found = level({"x": first, "y": second}, "deletions")
+    assert found["x"] == first
+    assert [(row.utt_id, row.pred_text) for row in found["y"]] == [("1", "x"), ("5", "x"), ("2", "")]

@@ -168,6 +168,31 @@ def test_published_results_stand_beside_ours_on_the_same_benchmark():
     assert "github AI4Bharat/vistaar" in board
 
 
+def test_published_speeds_are_rings_beside_ours_and_stand_on_the_board():
+    rows = [
+        one("one two", "one", lang="en", duration=3.0, elapsed=0.1, extra={"benchmark": "LibriSpeech-clean"})
+    ]
+    page = render(None, {"mine": rows})
+    board = re.search(r'<section id="board">.*?</section>', page, re.DOTALL).group()
+    assert "3332.7" in board
+    assert "measured on other hardware" in board
+    drawing = re.search(r'<section id="speed">.*?</section>', page, re.DOTALL).group()
+    assert drawing.count('class="ring"') == 13
+    assert "nvidia/parakeet-tdt-0.6b-v3: 1.9 % WER, RTFx 3332.7, published" in drawing
+    assert "Rings: published figures" in drawing
+    silent = [one("one two", "one", lang="en", extra={"benchmark": "LibriSpeech-clean"})]
+    assert 'id="speed"' not in render(None, {"mine": silent})
+
+
+def test_how_speed_was_measured_is_said_once():
+    how = {"batch_size": 60, "dtype": "float32", "device": "cpu", "warmup_batches": 0}
+    rows = [one("one two", "one", lang="en", duration=3.0, elapsed=0.1, extra=how)]
+    page = render(None, {"a": rows, "b": rows})
+    said = "Measured on a, b: batch size 60, dtype float32, device cpu, warmup batches 0."
+    assert page.count(said) == 1
+    assert page.count("batch size 60") == 1
+
+
 def test_each_benchmark_has_its_own_board():
     rows = [one("क", "क", utt_id=str(i), extra={"benchmark": f"B{i}"}) for i in range(2)]
     sections = checked(render(None, {"x": rows})).sections

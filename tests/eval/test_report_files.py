@@ -4,7 +4,7 @@ import json
 import pytest
 
 from maya_eval.cli import main
-from maya_eval.hypotheses import Hypothesis, write_hypotheses
+from maya_eval.hypotheses import Hypothesis, read_hypotheses, write_hypotheses
 from maya_eval.report.published import baselines, benchmarks_with, on_benchmark, profile_on
 from maya_eval.summary import parse_summary
 
@@ -43,6 +43,19 @@ def test_a_report_leaves_page_summary_csv_and_markdown(file, tmp_path, capsys):
     markdown = (out / "scores.md").read_text()
     assert "| system | profile | en | hi | ta | mean of 3 |" in markdown
     assert "report.html" in capsys.readouterr().out
+
+
+def test_systems_with_other_utterances_are_refused_unless_told(file, tmp_path, capsys):
+    rows = read_hypotheses(file)
+    write_hypotheses(tmp_path / "short.jsonl", rows[1:])
+    both = ["report", str(file), str(tmp_path / "short.jsonl"), "--out", str(tmp_path / "out")]
+    assert main(both) == 2
+    assert f"short: 1 utterance is missing that another file has, the first is {rows[0].utt_id!r}" in (
+        capsys.readouterr().err
+    )
+    assert main([*both, "--missing", "deletions"]) == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert {row["utterances"] for row in summary["rows"]} == {10}
 
 
 def test_the_page_lies_beside_the_input_when_no_place_is_given(file, capsys):

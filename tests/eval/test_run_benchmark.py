@@ -232,7 +232,12 @@ def test_a_changed_reference_is_refused(benchmark, registered, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--langs", "te"], "nothing to run; its languages are hi, ta"),
+        (["--langs", "te"], "no te in it; its languages are hi, ta"),
+        (["--langs", "hi,te"], "no te in it; its languages are hi, ta"),
+        (["--subsets", "other"], "no other in it; its languages are hi, ta"),
+        (["--system", "no_such_module:Class"], "transcriber 'no_such_module:Class': No module named"),
+        (["--system", "json:Nope"], "transcriber 'json:Nope': module 'json' has no attribute 'Nope'"),
+        (["--system", "json:loads"], "transcriber 'json:loads' is no plugin: a dataclass with `build("),
         (["--root", "/nowhere"], "/nowhere is missing; it is to be had at https://example.org/tones"),
         (["--warmup", "-1"], "`warmup` must be 0 or more, got -1"),
         (["--model", "/no/such/model"], "/no/such/model: no such model"),

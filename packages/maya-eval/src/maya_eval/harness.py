@@ -8,7 +8,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -78,8 +78,7 @@ def run(config: RunConfig, progress: bool = True) -> RunReport:
     """Transcribes every utterance of the source that the output does not hold yet."""
     if config.model.startswith(("/", "./", "../", "~")) and not Path(config.model).exists():
         raise ValueError(f"{config.model}: no such model")
-    plugin = find("transcribers", config.transcriber, allow_path=True)
-    configured = _configured(plugin, config)
+    configured = _configured(_transcriber(config.transcriber), config)
     source = _source(config)
     output = Appended(
         config.out,
@@ -103,6 +102,18 @@ def run(config: RunConfig, progress: bool = True) -> RunReport:
     if config.clips:
         _keep_clips(config, output, source, report)
     return report
+
+
+def _transcriber(name: str) -> Any:
+    try:
+        plugin = find("transcribers", name, allow_path=True)
+    except (ImportError, AttributeError) as error:
+        if ":" not in name:
+            raise
+        raise ValueError(f"transcriber {name!r}: {error}; `module:Class` names one of your own") from error
+    if not is_dataclass(plugin):
+        raise ValueError(f"transcriber {name!r} is no plugin: a dataclass with `build(model, device)`")
+    return plugin
 
 
 def _write_references(out: Path, source: Source) -> Path:

@@ -49,6 +49,11 @@ class Hypothesis:
 
 _COLUMNS = ("utt_id", "lang", "text", "pred_text", "duration", "elapsed", "speaker")
 _TEXTS = ("utt_id", "lang", "text", "pred_text")
+_ADVICE = {
+    "utt_id": "; `audio_filepath` would do",
+    "lang": "; name the language of such lines with --lang, as in `--lang hi`",
+    "pred_text": "; `--missing deletions` takes it as an empty output",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +101,8 @@ def iter_hypotheses(path: str | os.PathLike[str], reading: Reading | None = None
 
 def _numbered(path: Path, reading: Reading) -> Iterator[tuple[int, Hypothesis]]:
     if not path.is_file():
-        raise HypothesisError(f"{path}: no such file; JSON lines made by `maya-eval run` were expected")
+        lacks = "a folder" if path.is_dir() else "no such file"
+        raise HypothesisError(f"{path}: {lacks}; JSON lines made by `maya-eval run` were expected")
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
@@ -125,10 +131,12 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise HypothesisError(f"{where}: not UTF-8 at byte {error.start}") from error
     except (json.JSONDecodeError, RecursionError) as error:
-        what = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else error
-        raise HypothesisError(f"{where}: not a JSON object ({what})") from error
+        what = "nested too deep"
+        if isinstance(error, json.JSONDecodeError):
+            what = f"{error.msg.removesuffix(' at')} at column {error.colno}"
+        raise HypothesisError(f"{where}: not a JSON object on one line, perhaps torn ({what})") from error
     if not isinstance(row, dict):
-        raise HypothesisError(f"{where}: a JSON object was expected, got {type(row).__name__}")
+        raise HypothesisError(f"{where}: one JSON object a line was expected, got {type(row).__name__}")
     return row
 
 
@@ -145,6 +153,8 @@ def _take_foreign_names(row: dict[str, Any]) -> None:
 
 
 def _check_text(name: str, value: object, where: str) -> None:
+    if value is None:
+        raise HypothesisError(f"{where}: `{name}` is missing{_ADVICE.get(name, '')}")
     if not isinstance(value, str) or (name in ("utt_id", "lang") and not value):
         raise HypothesisError(f"{where}: `{name}` must be a text, got {value!r}")
     if not value.isascii():

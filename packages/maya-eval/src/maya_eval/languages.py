@@ -11,6 +11,17 @@ def _names() -> dict[str, tuple[str, str]]:
     return {code: (english, own) for code, (english, own) in json.loads(text).items()}
 
 
+def codes() -> tuple[str, ...]:
+    """Returns the codes that have a name."""
+    return tuple(_names())
+
+
+def code_of_name(name: str) -> str | None:
+    """Returns the code of a language by its English or own name."""
+    wanted = name.casefold()
+    return next((code for code, names in _names().items() if wanted in map(str.casefold, names)), None)
+
+
 def english_name(lang: str) -> str:
     """Returns the English name of a language."""
     return _names().get(lang, (lang, lang))[0]

@@ -66,6 +66,29 @@ def matched(
     return found
 
 
+def level(systems: Mapping[str, Sequence[Hypothesis]], missing: Missing) -> dict[str, list[Hypothesis]]:
+    """Returns the systems' rows, each with the same utterances wherever two of them have outputs.
+
+    What two systems share is a benchmark in a language; one that only one of them ran is left as it is.
+
+    Raises:
+        ValueError: an utterance that a system lacks, unless missing ones count as deletions.
+    """
+    known: dict[tuple[str, str], dict[str, Hypothesis]] = {}
+    own: dict[str, dict[tuple[str, str], set[str]]] = {name: {} for name in systems}
+    for name, rows in systems.items():
+        for row in rows:
+            part = row.column("benchmark"), row.lang
+            known.setdefault(part, {}).setdefault(row.utt_id, row)
+            own[name].setdefault(part, set()).add(row.utt_id)
+    found = {name: list(rows) for name, rows in systems.items()}
+    for name, parts in own.items():
+        absent = [row for part, ids in parts.items() for row in known[part].values() if row.utt_id not in ids]
+        _refuse([row.utt_id for row in absent], missing, name, "another file has")
+        found[name] += [replace(row, pred_text="", elapsed=None) for row in absent]
+    return found
+
+
 def _with_reference(row: Hypothesis, reference: Hypothesis) -> Hypothesis:
     return replace(
         row,

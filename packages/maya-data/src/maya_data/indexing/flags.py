@@ -65,7 +65,7 @@ def flag(rows: pa.Table) -> tuple[Numbers, Numbers]:
 
 
 def _no_audio(rows: pa.Table) -> Numbers:
-    """Return where a tar member has no bytes; whole files begin at 0, and table cells have no bytes of theirs."""
+    """Return where a tar member has no bytes; whole files begin at 0, and table cells have no byte range."""
     if not {"offset", "size"} <= set(rows.column_names):
         return np.zeros(len(rows), bool)
     absent: Numbers = (rows["size"].to_numpy() <= 0) & (rows["offset"].to_numpy() > 0)

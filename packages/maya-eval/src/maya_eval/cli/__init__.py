@@ -18,9 +18,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     try:
         return options.command(options) or 0
-    except (ValueError, LookupError, OSError, ImportError) as error:
+    except OSError as error:
+        said = f"{error.filename}: {(error.strerror or '').lower()}" if error.filename else str(error)
+        print(f"maya-eval: {said}", file=sys.stderr)
+    except (ValueError, LookupError, ImportError) as error:
         print(f"maya-eval: {error}", file=sys.stderr)
-        return 2
+    return 2
 
 
 def parser() -> argparse.ArgumentParser:

@@ -7,6 +7,7 @@ from typing import Any
 from maya_eval import report
 from maya_eval.clips import read_clips
 from maya_eval.hypotheses import Hypothesis, read_hypotheses
+from maya_eval.references import POLICIES, level
 from maya_eval.report.outputs import write_files
 from maya_eval.report.scored_run import ScoredRun
 from maya_eval.report.sound import MOST_EMBEDDED, sound_files
@@ -36,6 +37,9 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     parser.add_argument("--lang", help="language of lines that name none")
     parser.add_argument(
+        "--missing", choices=POLICIES, default="refuse", help="what becomes of utterances one file lacks"
+    )
+    parser.add_argument(
         "--embed-audio",
         type=int,
         default=MOST_EMBEDDED,
@@ -58,7 +62,11 @@ def _report(options: argparse.Namespace) -> None:
     first = Path(options.inputs[0])
     from_summary = first.suffix == ".json" and len(options.inputs) == 1
     files = _beside(options, first) if from_summary else _named(options.inputs)
-    hyps = {name: read_hypotheses(path, options.lang) for name, path in files.items()}
+    lenient = options.missing == "deletions"
+    read = {
+        name: read_hypotheses(path, options.lang, missing_is_empty=lenient) for name, path in files.items()
+    }
+    hyps = level(read, options.missing)
     scored = {name: count(hyps[name], profile) for name in head_order(hyps)}
     run = ScoredRun(scored, profile, further)
     summary = read_summary(first) if from_summary else run.summary

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from maya_eval.languages import code_of_name, codes
+
 LANGS = ("as", "bn", "en", "gu", "hi", "kn", "ml", "mr", "or", "pa", "ta", "te")
 ALSO_KNOWN = ("sa", "ur")
 """Languages of the benchmarks beyond the twelve; they are scored, with no rules of their own."""
@@ -37,4 +39,12 @@ class Profile:
     def check(self, lang: str) -> None:
         """Refuses a language that the profile has no rules for."""
         if self.langs is not None and lang not in self.langs:
-            raise ValueError(f"`lang` must be one of {', '.join(self.langs)} in {self.name}, got {lang!r}")
+            raise ValueError(
+                f"`lang` must be one of {', '.join(self.langs)} in {self.name}, got {lang!r}{_meant(lang)}"
+            )
+
+
+def _meant(lang: str) -> str:
+    """The code of a language that was written out, or with its country."""
+    code = code_of_name(lang) or lang.replace("_", "-").partition("-")[0].lower()
+    return f"; did you mean {code!r}?" if code != lang and code in codes() else ""

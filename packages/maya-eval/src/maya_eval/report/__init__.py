@@ -126,15 +126,15 @@ def _board(summary: Summary, run: ScoredRun, suffix: str) -> str:
     speeds = {head: speed(found) for head, found in lines.items()}
     rtfx = {head: found.rtfx for head, found in speeds.items() if found.rtfx}
     rtfx |= {head: 1 / rtf for head, rtf in summary.rtf.items() if rtf and head not in rtfx}
-    ours = [line for line in leaderboard.entries(summary, rtfx) if not line.source]
-    headline = [line for line in ours if line.profile == summary.profile]
-    measured = {head: conditions(speeds[head], found) for head, found in lines.items()}
+    entries = leaderboard.entries(summary, rtfx)
+    compared = [line for line in entries if line.source or line.profile == summary.profile]
+    measured = {head: conditions(found) for head, found in speeds.items()}
     return (
         score_tables.headline(summary)
         + leaderboard.board(summary, rtfx, f"board{suffix}")
         + score_tables.by_language(summary, f"scores{suffix}")
         + figures.bars(summary, rows, f"bars{suffix}")
-        + scatter.accuracy_against_speed(headline, summary.langs, measured, f"speed{suffix}")
+        + scatter.accuracy_against_speed(compared, summary.langs, measured, f"speed{suffix}")
         + beside.beside_wer(rows, f"beside{suffix}")
     )
 

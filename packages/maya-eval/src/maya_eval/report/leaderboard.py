@@ -5,7 +5,13 @@ from dataclasses import dataclass
 
 from maya_eval.languages import english_name, own_name
 from maya_eval.report.markup import head_color, head_label, note, rate_cell, section, tag, text
-from maya_eval.report.published import Published, benchmarks_with, on_benchmark
+from maya_eval.report.published import (
+    Published,
+    benchmarks_with,
+    is_one_of,
+    on_benchmark,
+    published_speeds,
+)
 from maya_eval.summary import Summary, percent
 
 
@@ -53,22 +59,28 @@ def entries(summary: Summary, rtfx: Mapping[str, float]) -> list[Entry]:
             for i, head in enumerate(summary.heads)
             if any(key[0] == head for key in cells)
         ]
-    for system, by_lang in on_benchmark(summary.benchmark).items() if summary.benchmark else ():
-        if any(lang in by_lang for lang in summary.langs):
-            lines.append(_published(system, by_lang, summary.langs))
+    if summary.benchmark:
+        speeds = published_speeds(summary.benchmark)
+        for system, by_lang in on_benchmark(summary.benchmark).items():
+            if any(lang in by_lang for lang in summary.langs):
+                lines.append(_published(system, by_lang, summary.langs, speeds.get(system)))
     return sorted(lines, key=lambda line: _rank(line, summary.langs))
 
 
-def _published(system: str, by_lang: Mapping[str, Published], langs: Sequence[str]) -> Entry:
+def _published(
+    system: str, by_lang: Mapping[str, Published], langs: Sequence[str], speed: Published | None = None
+) -> Entry:
     chosen = [item for lang, item in by_lang.items() if lang in langs]
     profiles = {item.profile for item in chosen}
     facts = dict.fromkeys(
-        f"{item.source} ({item.verification})" + (f": {item.note}" if item.note else "") for item in chosen
+        f"{item.source} ({item.verification})" + (f": {item.note}" if item.note else "")
+        for item in (*chosen, *([speed] if speed else ()))
     )
     return Entry(
         system,
         profiles.pop() if len(profiles) == 1 else "",
         {lang: by_lang[lang].value / 100 for lang in langs if lang in by_lang},
+        speed.value if speed else None,
         source="\n".join(facts),
     )
 
@@ -91,6 +103,8 @@ def board(summary: Summary, rtfx: Mapping[str, float], anchor: str) -> str:
         facts.append(f"The mean is of the {len(summary.langs)} languages in its row.")
     if rtfx:
         facts.append("RTFx: seconds of audio a second of work, more is faster.")
+        if any(line.source and line.rtfx for line in lines):
+            facts.append("Published RTFx was measured on other hardware.")
     if published:
         facts.append("A figure of another profile, or of an unknown one, is not comparable word for word.")
     elif shown or summary.benchmark:
@@ -150,7 +164,7 @@ def elsewhere(langs: Sequence[str], shown: Sequence[str]) -> str:
         langs: languages of the page.
         shown: benchmarks that the page scores itself; they are left out.
     """
-    names = [name for name in benchmarks_with(langs) if name not in shown]
+    names = [name for name in benchmarks_with(langs) if not is_one_of(name, shown)]
     folds = "".join(_fold(name, [lang for lang in langs if _has(name, lang)]) for name in names)
     if not folds:
         return ""

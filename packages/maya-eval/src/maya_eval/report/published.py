@@ -9,6 +9,12 @@ from importlib.resources import files
 AVERAGES = ("avg", "avg10", "avg12", "multi")
 """In place of a language: left out of tables, whose means are made of their own rows."""
 
+SAME_RECORDINGS = {
+    "librispeech-clean": ("librispeech-clean", "openasr/ls clean"),
+    "librispeech-other": ("librispeech-other", "openasr/ls other"),
+}
+"""What the figures call a benchmark, where they have several names for it."""
+
 
 @dataclass(frozen=True)
 class Published:
@@ -44,8 +50,27 @@ def on_benchmark(benchmark: str, metric: str = "WER") -> dict[str, dict[str, Pub
     """Returns system -> language -> figure for a benchmark; the first of two that disagree counts."""
     found: dict[str, dict[str, Published]] = {}
     for item in baselines():
-        if item.benchmark.casefold() == benchmark.casefold() and item.metric == metric:
+        if item.benchmark.casefold() in _names(benchmark) and item.metric == metric:
             found.setdefault(item.system, {}).setdefault(item.language, item)
+    return found
+
+
+def _names(benchmark: str) -> tuple[str, ...]:
+    return SAME_RECORDINGS.get(benchmark.casefold(), (benchmark.casefold(),))
+
+
+def is_one_of(benchmark: str, shown: Iterable[str]) -> bool:
+    """Whether the figures' name of a benchmark is one of these benchmarks."""
+    return any(benchmark.casefold() in _names(name) for name in shown)
+
+
+def published_speeds(benchmark: str) -> dict[str, Published]:
+    """Returns the RTFx by system: on the benchmark, or over all sets of the leaderboard it is part of."""
+    boards = {name.partition("/")[0] for name in _names(benchmark) if "/" in name}
+    found: dict[str, Published] = {}
+    for name in (benchmark, *(f"{board}/all" for board in sorted(boards))):
+        for system, by_lang in on_benchmark(name, "RTFx").items():
+            found.setdefault(system, next(iter(by_lang.values())))
     return found
 
 

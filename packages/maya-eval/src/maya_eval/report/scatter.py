@@ -1,4 +1,7 @@
-"""Accuracy against speed: a point a system, with its languages as faint dots above and below it."""
+"""Accuracy against speed: a point a system, with its languages as faint dots above and below it.
+
+Systems with a published WER and RTFx are rings beside ours, which are discs.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,6 +12,24 @@ from maya_eval.report.leaderboard import Entry
 from maya_eval.report.markup import head_label, note, section, tag, text
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 1000, 350, 44, 150, 30, 46
+LETTER, LINE = 7, 14
+"""Size of a letter of a name, roughly."""
+DOT, GAP = 6, 12
+"""Half the width of a point, and from its middle to its name."""
+
+
+class _Box(NamedTuple):
+    """A stretch of one line of the drawing that is written on."""
+
+    start: float
+    end: float
+    y: float
+
+    def clear_of(self, others: Sequence["_Box"]) -> bool:
+        return all(
+            abs(self.y - other.y) >= LINE or self.end <= other.start or other.end <= self.start
+            for other in others
+        )
 
 
 class _Frame(NamedTuple):
@@ -40,18 +61,32 @@ def accuracy_against_speed(
     points = [
         (line, line.rtfx, mean) for line in lines if line.rtfx and (mean := line.mean(langs)) is not None
     ]
-    if not points:
+    if all(line.source for line, _, _ in points):
         return ""
+    points.sort(key=lambda point: bool(point[0].source))
     rates = [rate for line, _, _ in points for rate in line.wer.values() if rate is not None]
     frame = _frame([rtfx for _, rtfx, _ in points], rates)
-    drawing = _axes(frame) + "".join(_point(line, rtfx, mean, frame) for line, rtfx, mean in points)
+    places = [(line, frame.x(rtfx), frame.y(mean)) for line, rtfx, mean in points]
+    taken = [_Box(x - DOT, x + DOT, y) for _, x, y in places]
+    drawing = _axes(frame) + "".join(_point(line, (x, y), frame) for line, x, y in places)
+    drawing += "".join(_label(line, (x, y), taken) for line, x, y in places)
     svg = tag("svg", drawing, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label="WER against RTFx")
     said = "Right and down is better. Large: the mean of the languages; small: each language. "
     said += "RTFx = seconds of audio / seconds of work (features and decoding, file reading not counted)."
-    measured = "; ".join(f"{head_label(system)}: {how}" for system, how in conditions.items() if how)
-    if measured:
-        said += f" Measured on {measured}."
+    if points[-1][0].source:
+        said += " Rings: published figures, measured on other hardware; point at one for its name."
+    if any(conditions.values()):
+        said += f" Measured on {_measured_on(conditions)}."
     return section(anchor, "Accuracy against speed", tag("div", svg, class_="scroll chart"), note(said))
+
+
+def _measured_on(conditions: Mapping[str, str]) -> str:
+    """How speeds were measured, said once where it is the same of several systems."""
+    systems: dict[str, list[str]] = {}
+    for system, how in conditions.items():
+        if how:
+            systems.setdefault(how, []).append(head_label(system))
+    return "; ".join(f"{', '.join(names)}: {how}" for how, names in systems.items())
 
 
 def _frame(speeds: Sequence[float], rates: Sequence[float]) -> _Frame:
@@ -89,16 +124,35 @@ def _ticks(slow: float, fast: float) -> list[float]:
     return [tick for tick in ticks if slow <= tick <= fast]
 
 
-def _point(line: Entry, rtfx: float, mean: float, frame: _Frame) -> str:
-    x, y = frame.x(rtfx), frame.y(mean)
+def _point(line: Entry, place: tuple[float, float], frame: _Frame) -> str:
+    x, y = place
     dots = ""
     for lang, rate in line.wer.items():
-        if rate is not None:
+        if rate is not None and not line.source:
             tip = text(f"{head_label(line.system)}, {english_name(lang)}: {100 * rate:.1f} %")
             circle = f'class="dot" cx="{x:.1f}" cy="{frame.y(rate):.1f}" r="3" style="fill:{line.color}"'
             dots += f"<circle {circle}><title>{tip}</title></circle>"
-    tip = text(f"{head_label(line.system)}: {100 * mean:.1f} % WER, RTFx {rtfx:.1f}")
-    dots += f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7" style="fill:{line.color}"><title>{tip}</title></circle>'
-    return (
-        dots + f'<text class="label" x="{x + 12:.1f}" y="{y + 5:.1f}">{text(head_label(line.system))}</text>'
+    rates = [rate for rate in line.wer.values() if rate is not None]
+    tip = text(
+        f"{head_label(line.system)}: {100 * sum(rates) / len(rates):.1f} % WER, RTFx {line.rtfx:.1f}"
+        + (", published" if line.source else "")
     )
+    look = 'r="5" class="ring"' if line.source else f'r="7" style="fill:{line.color}"'
+    return dots + f'<circle cx="{x:.1f}" cy="{y:.1f}" {look}><title>{tip}</title></circle>'
+
+
+def _label(line: Entry, place: tuple[float, float], taken: list[_Box]) -> str:
+    """The name right or left of its point; a published one is left out where it would cover others."""
+    x, y = place
+    ours = not line.source
+    shown = head_label(line.system) if ours else line.system.rpartition("/")[2]
+    width = LETTER * len(shown)
+    boxes = {"start": _Box(x + GAP, x + GAP + width, y), "end": _Box(x - GAP - width, x - GAP, y)}
+    free = [anchor for anchor, box in boxes.items() if box.start > LEFT and box.clear_of(taken)]
+    if not (free or ours):
+        return ""
+    anchor = free[0] if free else "start"
+    taken.append(boxes[anchor])
+    at = x + GAP if anchor == "start" else x - GAP
+    look = f'class="{"label" if ours else "axis"}" text-anchor="{anchor}"'
+    return f'<text {look} x="{at:.1f}" y="{y + 5:.1f}">{text(shown)}</text>'

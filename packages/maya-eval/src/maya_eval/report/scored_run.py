@@ -94,11 +94,11 @@ def speed(rows: Iterable[Hypothesis]) -> Speed:
     return found
 
 
-def conditions(measured: Speed, rows: Iterable[Hypothesis]) -> str:
+def conditions(measured: Speed) -> str:
     """Returns how the speed was measured, as far as the lines say: batch size, precision, device, warm-up."""
-    said = [f"{name.replace('_', ' ')} {', '.join(values)}" for name, values in measured.settings.items()]
-    warmups = sorted({row.column("warmup_batches") for row in rows} - {""})
-    return ", ".join([*said, *(f"{count} batches of warm-up" for count in warmups)])
+    return ", ".join(
+        f"{name.replace('_', ' ')} {', '.join(values)}" for name, values in measured.settings.items()
+    )
 
 
 def _versions() -> dict[str, str]:

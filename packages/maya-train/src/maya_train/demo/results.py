@@ -20,6 +20,9 @@ STATEMENT = (
     "every word occurs in training: the scores show that the whole path learns and hears, not how it does on "
     "people."
 )
+FINAL = "llm"
+CLIPS = 100
+"""Utterances whose sound the report embeds."""
 PACKAGES = (
     "maya-data",
     "maya-encoder",
@@ -144,13 +147,30 @@ def _write_samples(index_dir: Path, out_dir: Path) -> dict[str, str]:
 
 
 def _write_report(run_dir: Path, summary: dict[str, Any], hyps: dict[str, Any], ids: dict[str, str]) -> None:
-    from maya_eval.report import render
+    from maya_eval.report import Page, render_page
+    from maya_eval.report.scored_run import ScoredRun
+    from maya_eval.scores import count
 
-    samples = {lang: run_dir / "samples" / f"{lang}.wav" for lang in ids}
-    page = render(
-        summary, hyps, samples, sample_ids=ids, title=f"Maya ASR: {run_dir.name}", statement=STATEMENT
+    page = Page(
+        title=f"Maya ASR: {run_dir.name}",
+        statement=STATEMENT,
+        samples={lang: run_dir / "samples" / f"{lang}.wav" for lang in ids},
+        sample_ids=ids,
+        sound=_write_clips(run_dir, hyps[FINAL]),
+        folder=run_dir,
     )
-    (run_dir / "report.html").write_text(page, encoding="utf-8")
+    run = ScoredRun({head: count(rows) for head, rows in hyps.items()})
+    (run_dir / "report.html").write_text(render_page(run, page, summary), encoding="utf-8")
+
+
+def _write_clips(run_dir: Path, rows: list[Any]) -> dict[str, Path]:
+    """Writes the sound of the utterances that the final head gets worst, for the report to play."""
+    from maya_eval.clips import read_clips, write_clips
+    from maya_eval.sources import index_source
+
+    lines = run_dir / "hyps" / f"{FINAL}.jsonl"
+    write_clips(lines, rows, index_source(run_dir / "index" / "test").utterances, CLIPS)
+    return read_clips(lines)
 
 
 def _print_where(run_dir: Path, console: Console) -> None:
