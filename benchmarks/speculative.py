@@ -3,11 +3,11 @@
     python benchmarks/speculative.py --llm DIR             # passes in twelve languages; seconds
     python benchmarks/speculative.py --llm DIR --wall      # the time of utterances too; a few minutes
 
-DIR is Gemma 3 270M in Hugging Face's layout (LLMConfig with source gguf makes one). Passes are counted with its
-tokenizer and an LLM that is always right, over sentences of the synthetic corpus; drafts have words with a
-wrong letter (70 % of the errors), words left out and words put in. Time is measured with the real LLM, whose
-own greedy text with errors put in is the draft; all ways must write the same tokens. Ways take turns, and a
-figure is the median of the rounds.
+DIR is Gemma 3 270M in Hugging Face's layout (LLMConfig with source gguf makes one). Passes are counted with
+its tokenizer and an LLM that is always right, over sentences of the synthetic corpus; drafts have words with
+a wrong letter (70 % of the errors), words left out and words put in. Time is measured with the real LLM; its
+own greedy text with errors put in is the draft, and all ways must write the same tokens. Ways take turns, and
+a figure is the median of the rounds.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from maya_bridge.llm import LLMConfig, load_llm
 from maya_bridge.prompt import PromptBatch
 from maya_data.synth.phrases import lexicon
 
-LANGS = "as bn en gu hi kn ml mr or pa ta te".split()
+LANGS = ["as", "bn", "en", "gu", "hi", "kn", "ml", "mr", "or", "pa", "ta", "te"]
 ERROR_RATES = (0.05, 0.1, 0.2, 0.4)
 BAR_PASSES, BAR_TIME = 6.0, 3.0
 CAP = 400
@@ -173,6 +173,39 @@ def seconds(call) -> tuple[float, object]:
 
 
 @torch.inference_mode()
+def time_utterance(
+    llm, tokenizer, lang: str, num_tokens: int, rounds: int
+) -> tuple[dict[str, float], int, int]:
+    """Return the seconds of each way, the length of the prompt, and the passes of speculative search."""
+    rng = random.Random(lang)
+    ids = tokenizer.encode(" ".join(sentences(lang, 4, rng)), lang)[:num_tokens]
+    prompt = repeating_prompt(llm, tokenizer, tokenizer.decode(ids, lang), lang)
+    task = Task(tokenizer, [lang], [num_tokens])
+    draft = with_errors(greedy(LLMRun(llm), prompt, task)[0].text, 0.1, lang, rng)
+    passes = 0
+
+    def speculate() -> list[int]:
+        nonlocal passes
+        found = speculative(LLMRun(llm), prompt, task, [draft])[0]
+        passes = found.passes
+        return found.ids
+
+    ways = {
+        "generate": lambda: generate(llm, prompt, num_tokens),
+        "greedy": lambda: greedy(LLMRun(llm), prompt, task)[0].ids,
+        "speculative": speculate,
+    }
+    spent, found = {name: [] for name in ways}, {}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            took, found[name] = seconds(way)
+            spent[name].append(took)
+    if not found["generate"] == found["greedy"] == found["speculative"]:
+        raise SystemExit(f"{lang}: the ways wrote different tokens")
+    medians = {name: statistics.median(times) for name, times in spent.items()}
+    return medians, prompt.inputs_embeds.shape[1], passes
+
+
 def measure_time(llm, tokenizer, langs: list[str], num_tokens: int, rounds: int) -> Table:
     """Return a table of seconds, for one utterance of so many tokens a language, drafts at 10 % WER."""
     table = Table(title=f"seconds of one utterance of {num_tokens} tokens, draft at 10 % WER")
@@ -180,30 +213,10 @@ def measure_time(llm, tokenizer, langs: list[str], num_tokens: int, rounds: int)
         table.add_column(column, justify="right")
     ratios = []
     for lang in langs:
-        rng = random.Random(lang)
-        ids = tokenizer.encode(" ".join(sentences(lang, 4, rng)), lang)[:num_tokens]
-        prompt = repeating_prompt(llm, tokenizer, tokenizer.decode(ids, lang), lang)
-        task = Task(tokenizer, [lang], [num_tokens])
-        text = greedy(LLMRun(llm), prompt, task)[0].text
-        draft = with_errors(text, 0.1, lang, rng)
-        ways = {
-            "generate": lambda: generate(llm, prompt, num_tokens),
-            "greedy": lambda: greedy(LLMRun(llm), prompt, task)[0],
-            "speculative": lambda: speculative(LLMRun(llm), prompt, task, [draft])[0],
-        }
-        spent, found = {name: [] for name in ways}, {}
-        for _ in range(rounds):
-            for name, way in ways.items():
-                took, found[name] = seconds(way)
-                spent[name].append(took)
-        if not found["generate"] == found["greedy"].ids == found["speculative"].ids:
-            raise SystemExit(f"{lang}: the ways wrote different tokens")
-        medians = [statistics.median(times) for times in spent.values()]
-        ratios.append(medians[0] / medians[2])
-        size, passes = prompt.inputs_embeds.shape[1], found["speculative"].passes
-        table.add_row(
-            lang, str(size), str(passes), *(f"{each:.2f}" for each in medians), f"{ratios[-1]:.1f}"
-        )
+        spent, size, passes = time_utterance(llm, tokenizer, lang, num_tokens, rounds)
+        ratios.append(spent["generate"] / spent["speculative"])
+        times = [f"{each:.2f}" for each in spent.values()]
+        table.add_row(lang, str(size), str(passes), *times, f"{ratios[-1]:.1f}")
     table.caption = f"median {statistics.median(ratios):.1f}x faster, to reach: {BAR_TIME:.0f}x"
     return table
 

@@ -17,7 +17,9 @@ from maya_bridge.projectors.ctc_compress import CTCCompress
 from maya_bridge.prompt import PromptConfig
 from maya_bridge.speech_llm import EncodedSpeech, SpeechLLM, make_speech_llm
 from maya_encoder import AcousticModel, AcousticModelConfig, Tokenizer
+from maya_encoder.audio import pad_waveforms
 from maya_encoder.fastconformer import FastConformerConfig
+from maya_encoder.script import unfold
 
 LETTERS = "कखगचजतदनपबमयरलस"
 
@@ -118,6 +120,95 @@ def acoustic(tmp_path_factory) -> AcousticModel:
     encoder = FastConformerConfig(num_layers=1, hidden_size=16, num_heads=2, subsampling_channels=8)
     config = AcousticModelConfig(encoder=encoder, langs=["bn", "hi"])
     return AcousticModel(config, train_letter_tokenizer(tmp_path_factory.mktemp("model") / "pieces")).eval()
+
+
+class SpelledAudio(FrameModel):
+    """Hears audio in which 40 ms as loud as k/32 are piece k, silence is the blank, and clipping is noise."""
+
+    block = 640
+    langs = ("bn", "hi")
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.encoder = SimpleNamespace(hidden_size=tokenizer.vocab_size + 1, subsampling_factor=4)
+        self.frontend = SimpleNamespace(sampling_rate=16000, hop=160)
+
+    def lang_ids(self, langs):
+        return AcousticModel.lang_ids(self, langs)
+
+    def optional_lang_ids(self, langs):
+        return None
+
+    @property
+    def device(self):
+        return torch.device("cpu")
+
+    def encode(self, waveforms, lens, langs):
+        padded = torch.nn.functional.pad(waveforms, (0, -waveforms.shape[1] % self.block))
+        loudness = (padded.unflatten(1, (-1, self.block)).abs().amax(dim=2) * 32).round().long()
+        blank = self.tokenizer.vocab_size
+        frames = torch.nn.functional.one_hot(torch.where(loudness == 0, blank, loudness % blank), blank + 1)
+        frames = frames * torch.where(loudness < 32, 8.0, 0.3)[..., None]
+        return frames, -(-lens // self.block)
+
+
+class SpelledHead(nn.Module):
+    def forward(self, encoder_out, lang_ids=None):
+        return encoder_out.log_softmax(-1)
+
+
+@pytest.fixture(scope="session")
+def letter_tokenizer(tmp_path_factory) -> Tokenizer:
+    return train_letter_tokenizer(tmp_path_factory.mktemp("letters") / "pieces")
+
+
+@pytest.fixture(scope="session")
+def sound(letter_tokenizer) -> Callable[..., np.ndarray]:
+    """Give the audio of a text as SpelledAudio hears it, silence before and after it."""
+
+    def make(text: str, before: int = 2, after: int = 2) -> np.ndarray:
+        block, pieces = SpelledAudio.block, letter_tokenizer.encode(text, "hi")
+        levels = [0] * before + [level for piece in pieces for level in (piece, 0)] + [0] * after
+        return np.repeat(np.array(levels, dtype=np.float32) / 32, block)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def phrases() -> list[str]:
+    draw = random.Random(3)
+    return [" ".join("".join(draw.choices(LETTERS, k=3)) for _ in range(1 + n % 4)) for n in range(8)]
+
+
+@pytest.fixture(scope="session")
+def phrase_langs(phrases) -> list[str]:
+    return ["bn" if n % 2 else "hi" for n in range(len(phrases))]
+
+
+@pytest.fixture(scope="session")
+def copier(letter_tokenizer, sound, phrases, phrase_langs) -> SpeechLLM:
+    """A model that writes down `phrases`, having learnt them by heart; it also tells their language."""
+    torch.manual_seed(0)
+    acoustic = SpelledAudio(letter_tokenizer)
+    acoustic.heads = nn.ModuleDict({"ctc": SpelledHead()})
+    llm = LLMConfig(source="tiny", script="common", hidden_size=32, num_heads=2)
+    prompt = PromptConfig(positions="restart", lid_prob=0.5)
+    model = make_speech_llm(acoustic, CTCCompress(), llm, prompt)
+    langs = phrase_langs
+    texts = [unfold(text, lang) for text, lang in zip(phrases, langs, strict=True)]
+    waveforms, lens = pad_waveforms([sound(text) for text in phrases])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    speech = model.encode_speech(waveforms, lens, langs)
+    for _ in range(200):
+        parts = model.loss(speech, texts, langs)
+        loss = parts.loss_sum / parts.num_tokens
+        if loss < 0.01:
+            break
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval()
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import torch
 from maya_bridge import decoding
 from maya_bridge.decoding import (
     CTCEvidence,
-    DecodeOptions,
     Decoded,
+    DecodeOptions,
     Heard,
     decode,
     recognise_languages,
@@ -139,7 +139,7 @@ def test_a_word_that_was_not_said_is_unsure_and_texts_that_do_not_fit_are_spread
 
 def test_the_ctc_score_sums_over_all_paths(evidence) -> None:
     known = evidence(["कख"], sure=1.0)
-    texts = ["कख", "गच", "", "कख गच जत"]
+    texts = ["कख", "गच", "", "कख गच जत दन"]
     scores = ctc_scores(known, 0, texts)
     assert scores[0] > scores[1]
     assert scores[3] == IMPOSSIBLE

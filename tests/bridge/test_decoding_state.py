@@ -150,7 +150,7 @@ def test_an_injection_sees_its_rows_and_the_units_written_so_far(monkeypatch) ->
 
     def count_units(ids, rows):
         longest = max(map(len, ids))
-        return torch.arange(1, longest + 1).expand(len(ids), -1) // 2
+        return torch.arange(longest + 1).expand(len(ids), -1) // 2
 
     ids = torch.randint(VOCAB, (2, 6), generator=torch.Generator().manual_seed(1))
     scale = torch.tensor([1.0, 3.0])

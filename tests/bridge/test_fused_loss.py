@@ -39,6 +39,7 @@ FAMILIES = {
     "cohere": lambda: CohereForCausalLM(CohereConfig(**SIZES, pad_token_id=0)),
     "granite": lambda: GraniteForCausalLM(GraniteConfig(**SIZES, logits_scaling=7.0)),
 }
+MANY = 10**6
 ODD = {"cohere", "granite"}
 """Families that do more to their logits than cap them."""
 
@@ -65,10 +66,15 @@ def batch_of(llm, seed=1):
 
 def by_all_logits(llm, batch):
     logits = llm(
-        inputs_embeds=batch.inputs_embeds, attention_mask=batch.attention_mask, position_ids=batch.position_ids
+        inputs_embeds=batch.inputs_embeds,
+        attention_mask=batch.attention_mask,
+        position_ids=batch.position_ids,
     ).logits
     return F.cross_entropy(
-        logits[:, :-1].flatten(0, 1).float(), batch.labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
+        logits[:, :-1].flatten(0, 1).float(),
+        batch.labels[:, 1:].flatten(),
+        ignore_index=IGNORED,
+        reduction="sum",
     )
 
 
@@ -85,7 +91,7 @@ def with_gradients(llm, loss, batch):
 def test_loss_and_gradients_are_those_of_all_logits(family, impl, monkeypatch):
     if impl == "chunked" and family in ODD:
         pytest.skip("refused, see below")
-    monkeypatch.setattr(fused_loss, "CHUNK_NUMBERS", 200)  # four positions at a time
+    monkeypatch.setitem(fused_loss.CHUNK_NUMBERS, "cpu", 200)  # four positions at a time
     llm = make(family)
     batch = batch_of(llm)
 
@@ -103,31 +109,35 @@ def test_loss_and_gradients_are_those_of_all_logits(family, impl, monkeypatch):
 def test_heads_that_do_more_are_left_to_the_llm_itself(family):
     llm = make(family)
 
-    assert choose(llm, "auto", torch.device("cuda")) == "torch"
+    assert choose(llm, "auto", torch.device("cuda"), MANY) == "torch"
     with pytest.raises(ValueError, match=r"`loss_impl` must be torch for \w+, which has `logit.*got chunked"):
-        choose(llm, "chunked", torch.device("cpu"))
+        choose(llm, "chunked", torch.device("cpu"), MANY)
 
 
 def test_unknown_and_missing_implementations_are_named(monkeypatch):
     llm = make("gemma3")
     with pytest.raises(ValueError, match="must be one of auto, torch, chunked, liger, got fast"):
-        choose(llm, "fast", torch.device("cpu"))
+        choose(llm, "fast", torch.device("cpu"), MANY)
     monkeypatch.setattr(fused_loss, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"needs liger_kernel, .*'maya-bridge\[liger\]'"):
-        choose(llm, "liger", torch.device("cuda"))
-    assert choose(llm, "auto", torch.device("cuda")) == "chunked"
+        choose(llm, "liger", torch.device("cuda"), MANY)
+    assert choose(llm, "auto", torch.device("cuda"), MANY) == "chunked"
 
 
 def test_liger_is_taken_on_cuda_where_it_is_installed_and_fits(monkeypatch):
     monkeypatch.setattr(fused_loss, "find_spec", lambda name: object())
-    llm, tokenizer = load_llm(LLMConfig(source="tiny", hidden_size=16, num_heads=2), "ab ")
+    llm, _ = load_llm(LLMConfig(source="tiny", hidden_size=16, num_heads=2), "ab ")
 
-    assert choose(llm, "auto", torch.device("cuda")) == "liger"
-    assert choose(llm, "auto", torch.device("cpu")) == "torch"
-    fused_loss_rows = load_llm(LLMConfig(source="tiny", hidden_size=16, num_heads=2, special_rows=True), "ab ")[0]
-    assert choose(fused_loss_rows, "auto", torch.device("cuda")) == "chunked"
+    assert choose(llm, "auto", torch.device("cuda"), MANY) == "liger"
+    assert choose(llm, "auto", torch.device("cuda"), 100) == "torch"  # few logits are not worth it
+    assert choose(llm, "auto", torch.device("cpu"), MANY) == "chunked"
+    assert choose(llm, "auto", torch.device("cpu"), 100) == "torch"
+    fused_loss_rows = load_llm(
+        LLMConfig(source="tiny", hidden_size=16, num_heads=2, special_rows=True), "ab "
+    )[0]
+    assert choose(fused_loss_rows, "auto", torch.device("cuda"), MANY) == "chunked"
     with pytest.raises(ValueError, match="must be torch or chunked while special rows train, got liger"):
-        choose(fused_loss_rows, "liger", torch.device("cuda"))
+        choose(fused_loss_rows, "liger", torch.device("cuda"), MANY)
 
 
 def test_the_config_chooses(monkeypatch):
@@ -144,6 +154,27 @@ def batch_of_tiny(llm):
     ids = torch.tensor([[2, 3, 4, 5]])
     labels = torch.tensor([[IGNORED, IGNORED, 4, 5]])
     return PromptBatch(llm.get_input_embeddings()(ids), torch.ones_like(ids), torch.arange(4)[None], labels)
+
+
+def test_chunks_without_gradients_give_the_same_sum(monkeypatch):
+    monkeypatch.setitem(fused_loss.CHUNK_NUMBERS, "cpu", 200)
+    llm = make("gemma3")
+    batch = batch_of(llm)
+
+    with torch.no_grad():
+        torch.testing.assert_close(target_loss(llm, batch, "chunked"), target_loss(llm, batch, "torch"))
+
+
+def test_chunks_scale_with_what_the_loss_is_multiplied_by(monkeypatch):
+    monkeypatch.setitem(fused_loss.CHUNK_NUMBERS, "cpu", 200)
+    llm = make("gemma3").bfloat16()
+    batch = batch_of(llm)
+
+    loss, to_input, _ = with_gradients(llm, target_loss(llm, batch, "chunked"), batch)
+    tenth = with_gradients(llm, target_loss(llm, batch, "chunked") * 0.125, batch)
+
+    torch.testing.assert_close(tenth[0], loss * 0.125)
+    torch.testing.assert_close(tenth[1], to_input * 0.125)
 
 
 @pytest.mark.parametrize("impl", ["torch", "chunked"])
@@ -174,7 +205,9 @@ def test_half_precision_is_refused(how):
     llm = make("gemma3")
     batch = batch_of(llm)
     if how == "weights":
-        batch = PromptBatch(batch.inputs_embeds.half(), batch.attention_mask, batch.position_ids, batch.labels)
+        batch = PromptBatch(
+            batch.inputs_embeds.half(), batch.attention_mask, batch.position_ids, batch.labels
+        )
     with (
         pytest.raises(ValueError, match=r"must run in float32 or bfloat16 .*, got float16"),
         torch.autocast("cpu", torch.float16, enabled=how == "autocast"),

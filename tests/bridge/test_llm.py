@@ -2,9 +2,10 @@ import json
 
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from maya_bridge import gguf
-from maya_bridge.llm import LLMConfig, load_llm
+from maya_bridge.llm import LLMConfig, keep_layers, load_llm
 
 TINY = {"source": "tiny", "hidden_size": 16, "num_heads": 2}
 
@@ -23,6 +24,8 @@ def folder(tmp_path):
         ({"dtype": "float16"}, "`dtype` must be float32 or bfloat16 .*, got float16"),
         ({"source": "onnx"}, "`source` must be folder, gguf or tiny, got onnx"),
         ({"num_layers": 0}, "`num_layers` must be 1 or more, got 0"),
+        ({"loss_impl": "fast"}, "`loss_impl` must be one of auto, torch, chunked, liger, got fast"),
+        ({"gguf_file": "a.gguf"}, "`gguf_file` needs source gguf, got folder"),
         ({"source": "tiny", "hidden_size": 36}, "`hidden_size` must be an even multiple of 4 heads, got 36"),
     ],
 )
@@ -34,6 +37,44 @@ def test_bad_config_is_named(fields, message):
 def test_folder_without_path_is_named():
     with pytest.raises(ValueError, match="`path` must be given for an LLM with source folder, got None"):
         load_llm(LLMConfig())
+
+
+def test_a_hub_id_is_fetched_only_where_the_user_allows_it(monkeypatch):
+    with pytest.raises(FileNotFoundError, match=r"google/gemma-3-1b-pt must be a folder .* set hub=true"):
+        load_llm(LLMConfig(path="google/gemma-3-1b-pt"))
+
+    asked = []
+
+    def fetch(name, **arguments):
+        asked.append((name, arguments["local_files_only"]))
+        raise OSError("offline")
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", fetch)
+    with pytest.raises(OSError, match="offline"):
+        load_llm(LLMConfig(path="google/gemma-3-1b-pt", hub=True))
+    assert asked == [("google/gemma-3-1b-pt", False)]
+
+
+def test_missing_gguf_file_is_named(tmp_path):
+    config = LLMConfig(source="gguf", path=str(tmp_path / "new"), gguf_file=str(tmp_path / "a.gguf"))
+    with pytest.raises(
+        FileNotFoundError, match=r"`gguf_file` must be a .gguf file, got .*a.gguf, which does"
+    ):
+        load_llm(config)
+
+
+def test_converting_beside_a_faster_process_is_no_error(folder, tmp_path):
+    (tmp_path / "made").mkdir()
+
+    gguf._move(tmp_path / "made", folder)
+
+    assert load_llm(LLMConfig(path=str(folder)))[0].config.hidden_size == 16
+
+
+def test_layers_of_an_llm_that_names_them_otherwise_cannot_be_dropped():
+    llm = GPT2LMHeadModel(GPT2Config(vocab_size=9, n_embd=4, n_layer=2, n_head=1))
+    with pytest.raises(ValueError, match="`num_layers` must be null for GPT2LMHeadModel, got 1"):
+        keep_layers(llm, 1)
 
 
 def test_tiny_llm_needs_an_alphabet():

@@ -68,7 +68,9 @@ def test_chosen_layers_alone():
 
 def test_layers_that_are_not_there_are_named():
     pytest.importorskip("peft")
-    with pytest.raises(ValueError, match=r"`lora_targets` must name linear layers \(.*q_proj.*\), got c_attn"):
+    with pytest.raises(
+        ValueError, match=r"`lora_targets` must name linear layers \(.*q_proj.*\), got c_attn"
+    ):
         tiny(lora_rank=2, lora_targets=["c_attn"])
 
 
@@ -130,7 +132,9 @@ def test_lora_of_another_rank_is_refused(with_lora):
     llm, tokenizer = with_lora
     other, _ = tiny(lora_rank=4)
 
-    with pytest.raises(ValueError, match=r"adapters must fit the LLM, got .*lora_.* of shape .* where it has"):
+    with pytest.raises(
+        ValueError, match=r"adapters must fit the LLM, got .*lora_.* of shape .* where it has"
+    ):
         load_adapter_tensors(other, tokenizer, adapter_config(llm), adapter_tensors(llm))
 
 

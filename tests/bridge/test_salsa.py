@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -6,6 +8,10 @@ from maya_bridge.llm import LLMConfig, load_llm
 from maya_bridge.projectors import UnitStates
 from maya_bridge.projectors.salsa import Salsa
 from maya_bridge.projectors.salsa_adapters import rms, skip_loss
+from maya_bridge.speech_llm import make_speech_llm
+from maya_encoder import AcousticModel
+from maya_encoder.heads.ctc import CTCConfig
+from maya_encoder.heads.rnnt import RNNTConfig
 
 D, H, Z = 8, 32, 12
 IDS = torch.tensor([[2, 5, 20, 21, 22], [2, 5, 23, 20, 25]])
@@ -165,3 +171,50 @@ def test_the_predictor_has_a_loss_after_the_llm_ran_in_training(llm):
     out.aux_losses["skip"].backward()
 
     assert all(p.grad.any() for p in projector.predictor.parameters())
+
+
+@pytest.fixture(scope="module")
+def two_headed(acoustic):
+    """A model of the fixture's kind that has a transducer as well."""
+    torch.manual_seed(0)
+    config = replace(
+        acoustic.config,
+        heads={"ctc": CTCConfig(), "rnnt": RNNTConfig(prediction_size=8, joint_size=10, max_symbols=1)},
+    )
+    return AcousticModel(config, acoustic.tokenizer).eval()
+
+
+@pytest.mark.parametrize(("source", "skip"), [("rnnt", "none"), ("rnnt", "predictor"), ("ctc", "window")])
+def test_a_speech_model_trains_and_writes_the_same_in_a_batch(two_headed, source, skip, letters):
+    torch.manual_seed(0)
+    llm = LLMConfig(source="tiny", script="common", hidden_size=H, num_heads=2, num_layers=4)
+    model = make_speech_llm(two_headed, Salsa(source=source, skip=skip, bottleneck=16, num_heads=2), llm)
+    texts, langs = [f"{letters[:2]} {letters[2:5]}", letters[5:9]], ["hi", "hi"]
+    generator = torch.Generator().manual_seed(0)
+    waveforms, lens = torch.randn(2, 8000, generator=generator), torch.tensor([8000, 5500])
+    optimizer = torch.optim.SGD(model.projector.parameters(), lr=0.1)
+    with torch.no_grad():
+        speech = model.encode_speech(waveforms, lens, langs)
+    for _ in range(2):
+        optimizer.zero_grad()
+        parts = model.loss(speech, texts, langs)
+        (parts.loss_sum + sum(parts.aux.values())).backward()
+        optimizer.step()
+
+    assert model.projector.layers == (0, 3)
+    assert parts.loss_sum.isfinite()
+    assert all(adapter.gate.grad.any() for adapter in model.projector.adapters.values())
+    model.eval()
+    together = model.transcribe(
+        [wave[:size].numpy() for wave, size in zip(waveforms, lens, strict=True)], "hi"
+    )
+    alone = [
+        model.transcribe([wave[:size].numpy()], "hi")[0] for wave, size in zip(waveforms, lens, strict=True)
+    ]
+    assert [one.text for one in together] == [one.text for one in alone]
+
+
+def test_a_model_without_the_head_is_refused(acoustic):
+    llm = LLMConfig(source="tiny", script="common", hidden_size=H, num_heads=2)
+    with pytest.raises(ValueError, match="needs an acoustic model with a head rnnt, got none"):
+        make_speech_llm(acoustic, Salsa(), llm)

@@ -4,8 +4,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from maya_bridge.adapters import adapter_config, adapter_tensors, load_adapter_tensors, trainable_part
 from maya_bridge.llm import LLMConfig, equip, load_llm, save_llm
-from maya_bridge.special_rows import LANG_NAMES, MEANING, attach_rows, fold_rows, rows_of
 from maya_bridge.spare_tokens import SPARE_TOKENS
+from maya_bridge.special_rows import LANG_NAMES, MEANING, attach_rows, fold_rows, rows_of
 from maya_encoder.script import LANGS
 
 ALPHABET = " abcdefghijklmnopqrstuvwxyzABEGHKMOPT"
@@ -25,7 +25,9 @@ def untied(tokenizer):
 
 def prompt(tokenizer):
     names = ["<|audio|>", "<|/audio|>", "<|transcribe|>", "<|hi|>"]
-    return torch.tensor([[tokenizer.bos_id, *map(tokenizer.special_id, names), *tokenizer.encode("ab", "en")]])
+    return torch.tensor(
+        [[tokenizer.bos_id, *map(tokenizer.special_id, names), *tokenizer.encode("ab", "en")]]
+    )
 
 
 def stir(rows):

@@ -1,9 +1,15 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
+import maya_bridge.acoustic_units as speech_llm_units
+from maya_bridge.llm import LLMConfig
 from maya_bridge.projectors.mlp import MLPProjector
+from maya_bridge.projectors.salsa import Salsa
 from maya_bridge.prompt import Prompt, PromptConfig
-from maya_bridge.speech_llm import evaluating
+from maya_bridge.speech_llm import EncodedSpeech, evaluating, make_speech_llm
+from maya_encoder import AcousticModel, CTCConfig, RNNTConfig
 from maya_encoder.script import fold
 
 LANGS = ["hi", "bn", "hi", "ta"]
@@ -116,8 +122,8 @@ def test_a_prompt_beyond_the_sliding_window_is_refused_unless_told(make_model, s
 
     with pytest.raises(ValueError, match=f"{told} .*, or set the prompt's `window` to warn"):
         model.loss(spell(["कखगच"]), ["कखगच"], ["hi"])
-    with pytest.raises(ValueError, match="a prompt of 13 positions"):
-        model.generate(spell(["कखगचछज"[:4]]), ["hi"])
+    with pytest.raises(ValueError, match="a prompt of 10 positions"):
+        model.generate(spell(["कखगच"]), ["hi"])
     model.prompt.config.window = "warn"
     with pytest.warns(UserWarning, match=told) as warned:
         model.loss(spell(["कखगच"]), ["कखगच"], ["hi"])
@@ -132,5 +138,122 @@ def test_one_prompt_builder_serves_training_and_generation(make_model):
 
 
 def test_an_unknown_way_of_decoding_is_named(make_model):
-    with pytest.raises(ValueError, match="`decode` must be one of greedy, beam, .*, tdt, got alibi"):
+    with pytest.raises(ValueError, match=r"`decode` must be one of greedy, beam, .*, tdt, got alibi"):
         make_model().transcribe(["a.wav"], "hi", decode="alibi")
+
+
+@pytest.fixture
+def transducer(acoustic):
+    """The acoustic model with a transducer beside its CTC head."""
+    torch.manual_seed(0)
+    rnnt = RNNTConfig(prediction_size=8, joint_size=12)
+    config = replace(acoustic.config, heads={"ctc": CTCConfig(), "rnnt": rnnt})
+    return AcousticModel(config, acoustic.tokenizer).eval()
+
+
+def salsa_model(acoustic, **fields):
+    torch.manual_seed(0)
+    llm = LLMConfig(source="tiny", script="common", hidden_size=32, num_heads=2)
+    salsa = Salsa(bottleneck=16, num_heads=2, **fields)
+    return make_speech_llm(acoustic, salsa, llm)
+
+
+def heard(model):
+    waveforms = torch.randn(2, 16000, generator=torch.Generator().manual_seed(0)) * 0.3
+    return model.encode_speech(waveforms, torch.tensor([16000, 9000]), ["hi", "hi"])
+
+
+@pytest.mark.parametrize("source", ["rnnt", "ctc"])
+@pytest.mark.parametrize("skip", ["none", "window", "predictor"])
+def test_states_of_units_reach_the_loss_and_the_text(source, skip, transducer):
+    model, texts = salsa_model(transducer, source=source, skip=skip), ["कखग चत", "नम"]
+    speech = heard(model)
+
+    parts = model.loss(speech, texts, ["hi", "hi"])
+    total = parts.loss_sum + sum(parts.aux.values())
+    total.backward()
+
+    gates = [p for name, p in model.projector.named_parameters() if "gate" in name]
+    assert gates
+    assert all(gate.grad.abs().sum() > 0 for gate in gates)
+    assert set(parts.aux) == ({"skip"} if skip == "predictor" else set())
+    assert len(model.generate(speech, ["hi", "hi"], max_new_tokens=4)) == 2
+
+
+def test_reference_units_are_followed_only_where_they_give_nothing_away(transducer, monkeypatch):
+    followed = []
+    true = speech_llm_units.unit_states
+    monkeypatch.setattr(
+        speech_llm_units,
+        "unit_states",
+        lambda *args, **more: (followed.append(args[4]), true(*args, **more))[1],
+    )
+    for skip, shown in (("none", True), ("window", False)):
+        model = salsa_model(transducer, skip=skip)
+        model.loss(heard(model), ["कखग", "नम"], ["hi", "hi"])
+        assert (followed[-1] is not None) == shown
+        model.generate(heard(model), ["hi", "hi"], max_new_tokens=2)
+        assert followed[-1] is None
+
+
+def test_a_text_longer_than_its_audio_does_not_stop_the_training(transducer):
+    model = salsa_model(transducer, source="ctc", skip="none")
+
+    assert model.loss(heard(model), ["क" * 60, "नम"], ["hi", "hi"]).loss_sum.isfinite()
+
+
+def test_units_need_their_head(acoustic):
+    with pytest.raises(ValueError, match="needs an acoustic model with a head rnnt, got none"):
+        salsa_model(acoustic)
+
+
+def test_ctc_may_be_learnt_beside_the_text(transducer, acoustic):
+    model = make_speech_llm(
+        acoustic, MLPProjector(), LLMConfig(source="tiny", script="common", hidden_size=32, num_heads=2)
+    )
+    speech, texts, langs = heard(model), ["कखग चत", "नम"], ["hi", "hi"]
+
+    plain = model.loss(speech, texts, langs)
+    both = model.loss(speech, texts, langs, ctc_weight=0.3)
+
+    tokens, lens = acoustic.tokenize(texts, langs)
+    mean = (
+        acoustic.head("ctc").loss(speech.encoder_out, speech.encoder_out_lens, tokens, lens).sum()
+        / lens.sum()
+    )
+    assert not plain.aux
+    torch.testing.assert_close(both.aux["ctc"], 0.3 * mean)
+    torch.testing.assert_close(both.loss_sum, plain.loss_sum)
+
+
+def test_widths_that_do_not_meet_are_named(make_model, spell, monkeypatch):
+    model = make_model(MLPProjector())
+    speech = spell(["कख"])
+    wide = EncodedSpeech(speech.encoder_out.repeat(1, 1, 2), speech.encoder_out_lens)
+
+    with pytest.raises(ValueError, match="frames of projector mlp must be 18 wide, got 36"):
+        model.loss(wide, ["कख"], ["hi"])
+    model.projector = MLPProjector().build(in_dim=18, out_dim=48, embed_rms=1.0)
+    with pytest.raises(ValueError, match="speech positions of projector mlp must be 32 wide, got 48"):
+        model.generate(spell(["कख"]), ["hi"])
+
+
+def test_a_projector_with_other_needs_is_refused(make_model):
+    class Greedy(MLPProjector):
+        def build(self, **given):
+            module = super().build(**given)
+            module.needs = frozenset({"video"})
+            return module
+
+    with pytest.raises(ValueError, match="projector mlp must need ctc, units or nothing, got video"):
+        make_model(Greedy())
+
+
+def test_language_rows_change_the_loss_but_not_the_count(make_model, spell, sentences):
+    model = make_model()
+    without = model.loss(spell(sentences), sentences, ["hi"] * 4)
+    model.prompt.config.lid_prob = 1.0
+    named = model.loss(spell(sentences), sentences, ["hi"] * 4)
+
+    assert named.num_tokens == without.num_tokens
+    assert named.loss_sum > without.loss_sum

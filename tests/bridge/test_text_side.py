@@ -32,6 +32,31 @@ def test_special_tokens_in_a_text_are_not_commands(tokenizer):
     assert tokenizer.eos_id not in tokenizer.encode("a<eos>b", "en")
 
 
+@pytest.mark.parametrize(
+    "text", ["a<|hi|>b", "<pad>", "<unused7>", "b <image_soft_token>", "<<eos>", "<|ctx|>"]
+)
+def test_text_that_spells_a_token_of_the_llm_stays_text(text):
+    hf = character_tokenizer(" abcdefghijklmnopqrstuvwxyz<>|/_7")
+    hf.add_special_tokens({"additional_special_tokens": ["<|ctx|>"]})
+    hf.add_tokens(["<unused7>", "<image_soft_token>"])
+    commands = {hf.convert_tokens_to_ids(token) for token in ("<unused7>", "<image_soft_token>", "<|ctx|>")}
+    tokenizer = LLMTokenizer(hf)
+
+    ids = tokenizer.encode(text, "en")
+
+    assert tokenizer.decode(ids, "en") == text
+    assert not (set(ids) & (commands | {tokenizer.pad_id, tokenizer.eos_id, tokenizer.lang_id("hi")}))
+
+
+def test_a_transcript_with_special_tokens_is_told_of_once(tokenizer, caplog):
+    for _ in range(3):
+        tokenizer.encode("a<|hi|>b", "en")
+    tokenizer.encode("ab", "en")
+
+    (told,) = caplog.messages
+    assert told == "a text that spells a special token is read as plain characters, like 'a<|hi|>b'"
+
+
 def test_random_text_ids_hold_no_special_token(tokenizer):
     special = {tokenizer.special_id(token) for token in SPECIAL_TOKENS} | {tokenizer.pad_id, tokenizer.eos_id}
 

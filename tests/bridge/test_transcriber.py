@@ -24,9 +24,9 @@ def test_plugin_may_use_a_head_instead(speech_llm_folder, tone):
 
 
 def test_unknown_ways_of_decoding_are_named():
-    with pytest.raises(ValueError, match="`decode` must be one of greedy, beam, .*, tdt, got alibi"):
+    with pytest.raises(ValueError, match=r"`decode` must be one of greedy, beam, .*, tdt, got alibi"):
         find("transcribers", "maya-llm")(decode="alibi")
-    with pytest.raises(ValueError, match="`options` must be fields of DecodeOptions: .*'beams'"):
+    with pytest.raises(ValueError, match=r"`options` must be fields of DecodeOptions: .*'beams'"):
         find("transcribers", "maya-llm")(options={"beams": 2})
 
 

@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 
 from maya_data.audio.fetch import CorruptAudio
 from maya_encoder.checkpoint import system_errors
-from maya_train import checkpoint, cli, stages
+from maya_train import cli, stages
+from maya_train.checkpoints import files
 from maya_train.errors import ConfigError
 from maya_train.launch import Launch
 from maya_train.preemption import Preempted
@@ -153,7 +154,7 @@ def small_files() -> Iterator[None]:
 def test_every_writer_says_that_the_disk_is_full(fabric: Fabric, tmp_path: Path) -> None:
     big = {"big": torch.zeros(100_000)}
     with pytest.raises(OSError, match="File too large") as state:
-        checkpoint.save(fabric, tmp_path / "step-1", big, {}, 1)
+        files.write(tmp_path / "state.pt", big)
     with pytest.raises(OSError, match="File too large") as weights, system_errors(tmp_path):
         save_file(big, tmp_path / "model.safetensors")
     loud = SimpleNamespace(ids=["a"], to=lambda device: loud)

@@ -8,8 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maya_bridge.adapter_checkpoint import load_adapters, save_adapters
     from maya_bridge.checkpoint import load, save
     from maya_bridge.corruption import Corruption
+    from maya_bridge.decoding import Cutting, DecodeOptions, SpeculativeOptions
+    from maya_bridge.hypothesis import SpeechHypothesis
     from maya_bridge.llm import LLMConfig, load_llm
     from maya_bridge.projectors import Projector, ProjectorOutput, UnitStates
     from maya_bridge.prompt import PromptConfig
@@ -22,6 +25,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Corruption",
+    "Cutting",
+    "DecodeOptions",
     "EncodedSpeech",
     "LLMConfig",
     "LLMTokenizer",
@@ -29,18 +34,24 @@ __all__ = [
     "Projector",
     "ProjectorOutput",
     "PromptConfig",
+    "SpeculativeOptions",
+    "SpeechHypothesis",
     "SpeechLLM",
     "UnitStates",
     "load",
+    "load_adapters",
     "load_llm",
     "make_speech_llm",
     "save",
+    "save_adapters",
     "text_copy_loss",
 ]
 
 # Configs are composed long before a model is made, so nothing heavy is imported until a name is asked for.
 _HOME = {
     "Corruption": "corruption",
+    "Cutting": "decoding",
+    "DecodeOptions": "decoding",
     "EncodedSpeech": "speech_llm",
     "LLMConfig": "llm",
     "LLMTokenizer": "text_side",
@@ -48,12 +59,16 @@ _HOME = {
     "Projector": "projectors",
     "ProjectorOutput": "projectors",
     "PromptConfig": "prompt",
+    "SpeculativeOptions": "decoding",
+    "SpeechHypothesis": "hypothesis",
     "SpeechLLM": "speech_llm",
     "UnitStates": "projectors",
     "load": "checkpoint",
+    "load_adapters": "adapter_checkpoint",
     "load_llm": "llm",
     "make_speech_llm": "speech_llm",
     "save": "checkpoint",
+    "save_adapters": "adapter_checkpoint",
     "text_copy_loss": "text_copy",
 }
 

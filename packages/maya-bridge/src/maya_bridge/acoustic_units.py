@@ -1,9 +1,8 @@
-"""The states of the acoustic model's units that some projectors inject: which head, how wide, for which text."""
+"""States of the acoustic model's units, for projectors that inject them: which head, how wide, which text."""
 
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from maya_bridge.projectors import ProjectorConfig, UnitStates
@@ -70,4 +69,3 @@ def _fitting(tokens: list[int], frames: int) -> list[int]:
         if need > frames:
             return tokens[:place]
     return tokens
-

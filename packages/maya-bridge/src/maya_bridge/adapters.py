@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def trainable_part(llm: Any) -> nn.Module:
-    """Return the module to train when the LLM trains: LoRA and special rows where it has LoRA, else all of it.
+    """Return what trains when the LLM trains: LoRA and special rows where it has LoRA, else all of it.
 
     A whole LLM trains its own embedding, so its special rows are folded into that first.
     """

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import maya_bridge
-from maya_bridge.llm import LLMConfig, load_folder, without_bars
+from maya_bridge.llm import LLMConfig, load_folder, save_llm
 from maya_bridge.prompt import PromptConfig
 from maya_bridge.speech_llm import SpeechLLM
 from maya_encoder import checkpoint as acoustic_checkpoint
@@ -31,8 +31,7 @@ def save(model: SpeechLLM, folder: str | Path, extra_config: Mapping[str, Any] |
     }
 
     def write_llm(unfinished: Path) -> None:
-        with without_bars():
-            model.llm.save_pretrained(unfinished / LLM_FOLDER)
+        save_llm(model.llm, unfinished / LLM_FOLDER)
         model.llm_tokenizer.save(unfinished / LLM_FOLDER)
 
     acoustic_checkpoint.save(

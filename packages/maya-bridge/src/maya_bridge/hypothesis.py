@@ -11,7 +11,7 @@ class SpeechHypothesis(Hypothesis):
     """The text of one utterance; `head` is `llm`, or `ctc` where all of the text is the CTC head's."""
 
     fallback: str | None = None
-    """Why the text, or a piece of a long one, is the CTC head's or empty: silence, loop, leak, hallucination."""
+    """Why the text, or a part of it, is the CTC head's or empty: silence, loop, leak or hallucination."""
     doubt: str | None = None
     """What a check found wrong with the LLM's text, whatever became of it."""
     passes: int = 0

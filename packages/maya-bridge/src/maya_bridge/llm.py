@@ -56,7 +56,7 @@ class LLMConfig:
     checkpoint_activations: bool = False
     """Compute each layer again in the backward pass: less memory, a third more time."""
     loss_impl: Literal["auto", "torch", "chunked", "liger"] = "auto"
-    """How the loss is computed; auto: liger on CUDA where it is installed and fits, else chunked, else torch."""
+    """How the loss is computed, see `maya_bridge.fused_loss`; auto: the best that fits."""
     hidden_size: int = 128
     """Width of a `tiny` LLM."""
     num_heads: int = 4

@@ -35,10 +35,12 @@ def add_lora(
         raise ValueError(f"an LLM takes LoRA once, got a {type(llm).__name__} that has it")
     linear = {name.rpartition(".")[2] for name, part in llm.named_modules() if isinstance(part, nn.Linear)}
     if odd := sorted(set(targets or ()) - linear):
-        raise ValueError(f"`lora_targets` must name linear layers ({', '.join(sorted(linear))}), got {odd[0]}")
+        raise ValueError(
+            f"`lora_targets` must name linear layers ({', '.join(sorted(linear))}), got {odd[0]}"
+        )
     config = LoraConfig(
         r=rank,
-        lora_alpha=alpha,  # type: ignore[arg-type]
+        lora_alpha=alpha,
         lora_dropout=dropout,
         target_modules="all-linear" if targets is None else list(targets),
     )

@@ -28,9 +28,9 @@ class PromptConfig:
     lang_token: bool = True
     """Give the language to the LLM; without it the prompt ends with <|transcribe|>."""
     lid_prob: float = 0.0
-    """Share of training rows in which the LLM learns to name the language as well; above 0 it can be asked."""
+    """Share of training rows in which the LLM learns to name the language; above 0 it can be asked."""
     window: Literal["refuse", "warn"] = "refuse"
-    """What a row gets that is longer than the LLM's sliding window, whose end would no longer see its begin."""
+    """What becomes of a row longer than the LLM's sliding window, whose end would not see its beginning."""
 
     def __post_init__(self) -> None:
         if self.positions not in ("rope", "restart"):
@@ -70,7 +70,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class Fixed:
-    """Tokens that are neither speech nor text: before the speech (B, N), their lengths (B,), and between both.
+    """Tokens that are neither speech nor text: before the speech (B, N), with lengths (B,), and between both.
 
     The tokens between (B, 2) or (B, 3) are as many in every row.
     """
@@ -155,10 +155,11 @@ class Prompt:
         device: torch.device,
     ) -> Fixed:
         tokenizer, special = self.tokenizer, self.tokenizer.special_id
-        contexts = [self._context(words, langs and langs[row]) for row, words in enumerate(hotwords or ())]
-        before = [
-            [tokenizer.bos_id, *context, special("<|audio|>")] for context in contexts or [[]] * batch
+        contexts = [
+            self._context(words, "en" if langs is None else langs[row])
+            for row, words in enumerate(hotwords or ())
         ]
+        before = [[tokenizer.bos_id, *context, special("<|audio|>")] for context in contexts or [[]] * batch]
         between = [[special("<|/audio|>"), special("<|transcribe|>")] for _ in range(batch)]
         if self.config.lang_token and langs is not None:
             between = [[*row, tokenizer.lang_id(lang)] for row, lang in zip(between, langs, strict=True)]
@@ -167,10 +168,10 @@ class Prompt:
         padded = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_id)
         return Fixed(padded.to(device), lens.to(device), torch.tensor(between).to(device))
 
-    def _context(self, words: Sequence[str], lang: str | None) -> list[int]:
+    def _context(self, words: Sequence[str], lang: str) -> list[int]:
         if not words:
             return []
-        inside = self.tokenizer.encode(", ".join(words), lang or "en")
+        inside = self.tokenizer.encode(", ".join(words), lang)
         opened, closed = (self.tokenizer.context_id(token) for token in (OPEN_CONTEXT, CLOSE_CONTEXT))
         return [opened, *inside, closed]
 
@@ -227,7 +228,7 @@ def sliding_window(llm_config: Any) -> int | None:
 
 
 def check_window(config: PromptConfig, llm_config: Any, size: int, stacklevel: int = 3) -> None:
-    """Refuse rows of `size` positions, or warn of them, where they are longer than the LLM's sliding window."""
+    """Refuse rows of `size` positions, or warn of them, where the LLM's sliding window is shorter."""
     window = sliding_window(llm_config)
     if window is None or size <= window:
         return

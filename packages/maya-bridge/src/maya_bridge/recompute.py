@@ -1,4 +1,4 @@
-"""Activation checkpointing of an LLM's layers: computed again in the backward pass, less memory, more time."""
+"""Activation checkpointing of an LLM's layers: computed again in the backward pass, to save memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

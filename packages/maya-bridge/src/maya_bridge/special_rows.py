@@ -1,8 +1,8 @@
 """Training the special tokens' rows of a frozen LLM's embedding, and nothing else of it.
 
-A pretrained LLM has rows for its unused tokens, but they mean nothing. `SpecialRows` holds what is added to the
-rows of our tokens: on the way in, and on the way out for the tokens that the LLM predicts. Gradients never touch
-the embedding itself, hundreds of millions of numbers for these few rows.
+A pretrained LLM has rows for its unused tokens, but they mean nothing. `SpecialRows` holds what is added to
+the rows of our tokens: on the way in, and on the way out for the tokens that the LLM predicts. Gradients
+never touch the embedding itself, hundreds of millions of numbers for these few rows.
 """
 
 from collections.abc import Iterable
@@ -121,7 +121,8 @@ def _to_meaning(weight: Tensor, tokenizer: "LLMTokenizer", token: str) -> Tensor
         return torch.zeros_like(own)
     rows = weight[torch.tensor(ids, device=weight.device)].float()
     mean = rows.mean(dim=0)
-    return mean * rows.norm(dim=1).mean() / mean.norm().clamp(min=1e-6) - own
+    row: Tensor = mean * rows.norm(dim=1).mean() / mean.norm().clamp(min=1e-6)
+    return row - own
 
 
 @torch.no_grad()

@@ -61,19 +61,20 @@ class SpeechLLM(nn.Module):
         self.prompt = Prompt(prompt or PromptConfig(), llm_tokenizer)
         has_ctc = "ctc" in acoustic.config.heads
         embeds = self._embed(llm_tokenizer.text_ids[:4096])
-        self.projector: Any = projector_config.build(
+        projector: Any = projector_config.build(
             in_dim=acoustic.encoder.hidden_size,
             out_dim=embeds.shape[1],
             embed_rms=float(embeds.square().mean().sqrt()),
             vocab_size=acoustic.tokenizer.vocab_size + 1 if has_ctc else None,
             state_dim=state_dim(acoustic, projector_config),
         )
-        if unknown := sorted(set(self.projector.needs) - {"ctc", "units"}):
+        if unknown := sorted(set(projector.needs) - {"ctc", "units"}):
             raise ValueError(
                 f"projector {projector_config.name} must need ctc, units or nothing, got {unknown[0]}"
             )
-        if hasattr(self.projector, "adopt_layers"):
-            self.projector.adopt_layers(llm.config.num_hidden_layers)
+        if hasattr(projector, "adopt_layers"):
+            projector.adopt_layers(llm.config.num_hidden_layers)
+        self.projector: Any = projector
         self.adopt_pieces()
 
     @torch.no_grad()
@@ -174,9 +175,7 @@ class SpeechLLM(nn.Module):
         num_tokens = int(targets.lens.sum()) + len(texts)
         targets = on_device(targets, embeds.device)
         embed = self.llm.get_input_embeddings()
-        batch = self.prompt.build(
-            embed, embeds, lens, langs, targets, hotwords=hotwords, generator=generator
-        )
+        batch = self.prompt.build(embed, embeds, lens, langs, targets, hotwords=hotwords, generator=generator)
         check_window(self.prompt.config, self.llm.config, batch.labels.shape[1])
         with injected(self.llm, projected.injection, self._unit_index(batch, units)):
             loss_sum = target_loss(self.llm, batch)
@@ -211,7 +210,12 @@ class SpeechLLM(nn.Module):
 
         limit = int(speech.encoder_out_lens.max()) + 16 if max_new_tokens is None else max_new_tokens
         with evaluating(self):
-            found = write(self, speech, Heard(langs, [0.0] * len(langs), max_tokens=[limit] * len(langs)), without_guards())
+            found = write(
+                self,
+                speech,
+                Heard(langs, [0.0] * len(langs), max_tokens=[limit] * len(langs)),
+                without_guards(),
+            )
         return [one.text for one in found]
 
     def transcribe(
@@ -236,7 +240,7 @@ class SpeechLLM(nn.Module):
 
         Raises:
             BadAudio: an item that is no audio.
-            ValueError: a language, a way of decoding or an option that is unknown, or that the model cannot serve.
+            ValueError: a language, way of decoding or option that is unknown, or that the model cannot serve.
         """
         from maya_bridge.transcription import Request, transcribe
 

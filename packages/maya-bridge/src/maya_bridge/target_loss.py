@@ -59,7 +59,6 @@ def target_loss(llm: Any, batch: PromptBatch, impl: str | None = None) -> Tensor
     }
     labels = batch.labels[:, 1:]  # (B, L - 1): what each position predicts
     counts = labels != IGNORED
+    impl = str(impl or getattr(llm, "loss_impl", "auto"))
     with recomputing(llm):
-        return loss_at(
-            llm, inputs, F.pad(counts, (0, 1)), labels[counts], impl or getattr(llm, "loss_impl", "auto")
-        )
+        return loss_at(llm, inputs, F.pad(counts, (0, 1)), labels[counts], impl)

@@ -46,7 +46,11 @@ class LLMTokenizer:
         self._warned = False
         added = self._backend.get_added_tokens_decoder()
         self._commands = _any_of(
-            [token.content for i, token in added.items() if token.special or RESERVED.fullmatch(token.content)]
+            [
+                token.content
+                for i, token in added.items()
+                if token.special or RESERVED.fullmatch(token.content)
+            ]
         )
         missing = [token for token in SPECIAL_TOKENS if self._backend.token_to_id(token) is None]
         if missing:

@@ -1,4 +1,4 @@
-"""Audio to hypotheses with an LLM: long audio in pieces, batches of like length, languages where not given."""
+"""Audio to hypotheses with an LLM: long audio in pieces, batches of like length, languages if not given."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ from maya_bridge.decoding.long_audio import Cutting, cut_points
 from maya_bridge.decoding.options import DecodeOptions
 from maya_bridge.decoding.result import Decoded
 from maya_bridge.hypothesis import SpeechHypothesis
-from maya_bridge.text_side import LANGS as KNOWN
 from maya_bridge.writing import AUTO, check_names_languages, ctc_evidence, name_languages, write
 from maya_encoder.audio import Audio, Waveform, audio_duration, load_audio, pad_waveforms
 from maya_encoder.hypothesis import Hypothesis, Word
 from maya_encoder.modes import evaluating
+from maya_encoder.script import LANGS as KNOWN
 
 if TYPE_CHECKING:
     from maya_bridge.speech_llm import EncodedSpeech, SpeechLLM
@@ -133,8 +133,8 @@ class _Job:
             for start, end in ends
         ]
 
-    def _blanks(self, waveform: Waveform, size: int) -> "np.ndarray[tuple[int], np.dtype[np.float32]] | None":
-        """Probability of the CTC blank in the frames of a long recording, heard in parts of `size` samples."""
+    def _blanks(self, waveform: Waveform, size: int) -> Waveform | None:
+        """Probability of the CTC blank in a long recording's frames, heard in parts of `size` samples."""
         if "ctc" not in self.model.acoustic.heads:
             return None
         found = []
@@ -147,7 +147,9 @@ class _Job:
             found.append(log_probs[0, : int(lens[0]), -1].exp().float().cpu().numpy())
         return np.concatenate(found)
 
-    def _encode(self, waveforms: list[Waveform], langs: list[str] | None) -> "tuple[torch.Tensor, torch.Tensor]":
+    def _encode(
+        self, waveforms: list[Waveform], langs: list[str] | None
+    ) -> "tuple[torch.Tensor, torch.Tensor]":
         padded, lens = pad_waveforms(waveforms)
         out = self.model.acoustic.encode(padded.to(self.model.device), lens.to(self.model.device), langs)
         return out[0], out[1]

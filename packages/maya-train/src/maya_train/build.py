@@ -1,7 +1,7 @@
 """RunConfig to objects: the one place where all packages meet. Read it from top to bottom."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -22,6 +22,7 @@ from maya_data.loading.batch import Batch
 from maya_encoder import checkpoint as acoustic_checkpoint
 from maya_encoder.acoustic_model import AcousticModel, AcousticModelConfig
 from maya_encoder.tokenizer import Tokenizer
+from maya_train.data_plan import selection
 from maya_train.errors import ConfigError
 from maya_train.module_names import LANGUAGE_PROMPT
 from maya_train.schema import RunConfig
@@ -35,6 +36,7 @@ from maya_train.tasks.text_copy import TextCopyTask
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+LLM_IDENTITY = ("source", "num_layers", "script", "hidden_size", "num_heads", "num_kv_heads", "ff_expansion")
 BYTES_A_VALUE = 2  # the cache keeps float16
 FEATURES_A_SECOND = 100
 WEIGHTS = acoustic_checkpoint.WEIGHTS_FILE
@@ -97,7 +99,8 @@ def build_speech_llm(cfg: RunConfig, say: Say = lambda text: None) -> SpeechLLM:
         return SpeechLLM(acoustic, cfg.projector, llm, tokenizer, _prompt(cfg))
     saved = acoustic_checkpoint.read_config(folder)
     _refuse_other_llm(cfg, folder, saved)
-    own = LLMConfig(path=str(folder / "llm"), dtype=_llm_config(cfg).dtype, script=_llm_config(cfg).script)
+    where = {"path": str(folder / "llm"), "source": "folder", "gguf_file": None, "hub": False}
+    own = replace(_llm_config(cfg), **where, num_layers=None)
     llm, tokenizer = load_folder(folder / "llm", own)
     model = SpeechLLM(acoustic, cfg.projector, llm, tokenizer, _prompt(cfg))
     if saved["projector"] == asdict(cfg.projector):
@@ -126,9 +129,8 @@ def keep_outputs(
         return None
     prompt = [] if acoustic.prompt is None else [acoustic.prompt]
     parts = [acoustic.encoder, *prompt, *([acoustic.heads["ctc"]] if with_ctc else [])]
-    selection = (cfg.data.min_duration, cfg.data.max_duration, cfg.data.langs)
     masks = None if cfg.specaugment is None else (asdict(cfg.specaugment), cfg.seed)
-    inputs = (data.index.fingerprint, selection, asdict(cfg.frontend), masks, cfg.langs)
+    inputs = (data.index.fingerprint, selection(cfg), asdict(cfg.frontend), masks, cfg.langs)
     key = key_of(nn.ModuleList(parts), *inputs)
     model.to(fabric.device).eval()
 
@@ -173,7 +175,7 @@ def _llm_name(cfg: RunConfig) -> dict[str, Any] | None:
     """What tells one LLM from another; where it lies is not part of it."""
     if cfg.llm is None:
         return None
-    return {key: value for key, value in asdict(cfg.llm).items() if key not in ("dtype", "path")}
+    return {key: getattr(cfg.llm, key) for key in LLM_IDENTITY}
 
 
 def _prompt(cfg: RunConfig) -> PromptConfig:

@@ -2,13 +2,15 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from maya_train import commands
 from maya_train.errors import ConfigError, LaunchError
 from maya_train.locks import dies_with
+from maya_train.preemption import leave_on_signals
 
 if TYPE_CHECKING:
     from maya_train.launch import Launch
@@ -19,6 +21,7 @@ STARTED_BY = "MAYA_TRAIN_STARTED_BY"
 
 USAGE = """usage: fabric run packages/maya-train/run.py [--devices N] [--accelerator cpu|cuda] [key=value ...]
        maya-train [key=value ...]
+       maya-train plan | calibrate [--help]
 
   recipe=NAME        a file of configs/recipe (default: the one in configs/config.yaml)
   stage=NAME         one of its stages; without it, all of them in order
@@ -41,12 +44,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     if (parent := os.environ.get(STARTED_BY)) == str(os.getppid()):
         dies_with(int(parent))()
+    if arguments and (command := commands.find(arguments[0])) is not None:
+        quiet_threads()
+        return told(command, arguments[1:])
     if "--help" in arguments or "-h" in arguments:
         print(USAGE)
         return 0
+    leave_on_signals()
     quiet_threads()
     prepared = prepare_or_exit(arguments, os.environ)
     return train(prepared, os.environ)
+
+
+def told(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    """Run a command beside training; what a user can mend ends in one sentence, as in `train`."""
+    from maya_train.failures import report
+
+    try:
+        return command(arguments)
+    except (Exception, KeyboardInterrupt) as error:
+        if (status := report(error)) is None:
+            raise
+        return status
 
 
 def train(prepared: Prepared, environ: Mapping[str, str]) -> int:
@@ -79,10 +98,12 @@ def quiet_threads() -> None:
 def prepare(arguments: Sequence[str], environ: Mapping[str, str]) -> Prepared:
     """Compose, resolve and check; no process group, model or dataset is made."""
     from maya_train.compose import compose
+    from maya_train.data_plan import check_plans
     from maya_train.launch import check_files, resolve_chain
 
     overrides, configs = split_arguments(arguments)
     runs = compose(overrides, configs)
+    check_plans(runs)
     launch = resolve_chain(runs, environ, overrides)
     check_files(runs)
     return Prepared(runs, launch)

@@ -27,7 +27,7 @@ from maya_train.layers import (
 )
 from maya_train.module_names import FROM
 from maya_train.registry import lookup
-from maya_train.schema import SECTIONS, SLOTS, UNUSED, RunConfig
+from maya_train.schema import LATER_KEYS, SECTIONS, SLOTS, UNUSED, RunConfig
 
 PLACE_KEYS = (
     "run_dir",
@@ -41,14 +41,20 @@ PLACE_KEYS = (
     "save_every",
     "valid_every",
     "log_every",
+    "loggers",
     "keep_last",
+    "keep_best",
+    "best_by",
+    "save_async",
     "cache_gib",
     "data.num_workers",
     "data.valid_index",
+    "data.valid_llm",
+    "data.noise.cache",
 )
 """What says where and how watched a run is, not what it learns."""
 
-PATH_KEYS = ("init_from", "tokenizer", "data.index")
+PATH_KEYS = ("init_from", "tokenizer", "data.index", "data.buckets_file")
 
 
 def find_configs(start: Path | None = None) -> Path:
@@ -119,11 +125,17 @@ def learnt(cfg: RunConfig) -> dict[str, Any]:
     if (llm := content.get("llm.path")) is not None and Path(llm).is_dir():  # else a hub id
         content["llm.path"] = _place(llm, cfg.run_dir)
     content["devices * num_nodes * grad_accum"] = (cfg.devices or 1) * (cfg.num_nodes or 1) * cfg.grad_accum
+    left_out = ("reader.", "data.noise") if not content.get("data.noise.root") else ("reader.",)
     return {
         key: value
         for key, value in content.items()
-        if key not in PLACE_KEYS and not key.startswith("reader.")
+        if key not in PLACE_KEYS and not key.startswith(left_out) and not _as_before(key, value)
     }
+
+
+def _as_before(key: str, value: Any) -> bool:
+    """Whether a later key says what was done before there was such a key."""
+    return key in LATER_KEYS and value == LATER_KEYS[key]
 
 
 def _place(path: str | None, run_dir: str) -> str | None:

@@ -11,7 +11,7 @@ from maya_data.loading.quarantine import TooManyBadSegments
 from maya_encoder.checkpoint import BadCheckpoint
 from maya_encoder.plugins import UnknownPlugin
 from maya_encoder.tokenizer import BadTokenizer
-from maya_train.checkpoint import BrokenCheckpoint
+from maya_train.checkpoints import BrokenCheckpoint
 from maya_train.errors import NO_ROOM, ConfigError, LaunchError
 from maya_train.loop import Diverged
 

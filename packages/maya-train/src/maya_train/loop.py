@@ -5,6 +5,7 @@ before the first backward pass. Every decision (stop, skip) is taken on a number
 """
 
 import math
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -18,15 +19,16 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from maya_data.loading.batch import Batch
-from maya_train import checkpoint
-from maya_train.metrics_log import MetricsLog
+from maya_train.gauges import Gauges
 from maya_train.optim import build_optimizer, schedule, set_rates
 from maya_train.preemption import Preempted, StopFlag, watch_signals
 from maya_train.progress import StepProgress, Stopwatch
-from maya_train.randomness import random_state, restore_random_state, seed_rank, untouched_randomness
+from maya_train.randomness import restore_random_state, seed_rank, untouched_randomness
+from maya_train.run_log import RunLog, ValidationLog
 from maya_train.schema import RunConfig
 from maya_train.strategies import Capabilities
 from maya_train.tasks import Moment, Task, Work
+from maya_train.training_state import TrainingState
 
 MAX_SKIPS = 10  # steps in a row without a finite gradient before the run gives up
 
@@ -70,22 +72,27 @@ class Trainer:
         self.fabric, self.cfg, self.task, self.hooks = fabric, cfg, task, hooks
         self.out_dir = Path(cfg.out_dir)
         self.counters = Counters()
-        self._saved_step, self._counted_until = -1, hooks.started
+        self._counted_until = hooks.started
         self._clips_itself = capabilities.clips_itself
         self._begins = {**dict.fromkeys(task.trained(), 0), **task.begins(cfg.max_steps)}
         assert isinstance(task, nn.Module)
         optimizer = build_optimizer(task.trained(), cfg.lr, cfg.optim)
         self._module, self._optimizer = fabric.setup(task, optimizer)
-        self._log = MetricsLog(self.out_dir / "metrics.jsonl", enabled=fabric.is_global_zero)
-        self._valid_log = MetricsLog(self.out_dir / "validation.jsonl", enabled=fabric.is_global_zero)
+        self._state = TrainingState(fabric, cfg, self._module, self._optimizer, capabilities)
+        self._gauges = Gauges(fabric, cfg)
+        self._log = RunLog(cfg, enabled=fabric.is_global_zero)
+        scores = self.out_dir / "validation.jsonl"
+        self._valid_log = ValidationLog(self._log, scores, enabled=fabric.is_global_zero)
 
     def fit(self) -> Counters:
         """Train to `max_steps`, from the newest whole training state if there is one."""
-        found = checkpoint.latest(self.out_dir / "checkpoints")
-        restarted = found is not None or self._log.has_lines
-        own_state = self._load(found) if found else None
+        restarted = self._log.has_lines
+        resumed = self._state.resume(self._say)
+        if resumed is not None:
+            restarted, self.counters = True, Counters(**resumed.counters)
         with ExitStack() as stack:
             stop = stack.enter_context(watch_signals())
+            stack.callback(self._state.close)
             stack.enter_context(warnings.catch_warnings())
             # About depthwise kernels (D, 1, K): the stride of an axis of size 1 means nothing.
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
@@ -93,11 +100,12 @@ class Trainer:
             stack.enter_context(self._valid_log)
             if restarted:
                 self._log.write({"event": "resume", "step": self.counters.step})
-            if own_state is None:
+            if resumed is None or resumed.random is None:
                 seed_rank(self.cfg.seed + self.counters.step, self.fabric.global_rank)
             else:
-                restore_random_state(own_state)
+                restore_random_state(resumed.random)
             self._run(stop, stack.enter_context(self._progress()))
+            self._state.finish(self._say)
         self._count_wall()
         return self.counters
 
@@ -114,6 +122,7 @@ class Trainer:
             tokens, audio_seconds, stops = self._sums(works, stop)
             if stops:
                 self._save()
+                self._state.wait()
                 progress.say(f"{self.cfg.stage}: stopped after step {self.counters.step}, state saved")
                 raise Preempted(self.counters.step)
             record = self._step(works, tokens)
@@ -121,8 +130,9 @@ class Trainer:
             self._count(works, audio_seconds, data_seconds + step_seconds)
             record |= {"audio_seconds": round(audio_seconds, 3), "skipped": self.counters.skipped}
             record["time"] = {"step": round(step_seconds, 4), "data": round(data_seconds, 4)}
+            self._gauges.read(works, record)
             self._log.write(record)
-            progress.advance(record["loss"], data_seconds + step_seconds, audio_seconds)
+            progress.advance(record)
             self._after_step(progress)
 
     def _fetch(self, batches: Iterator[Batch]) -> list[Work]:
@@ -135,7 +145,7 @@ class Trainer:
         own = [
             float(sum(work.num_tokens for work in works)),
             sum(sum(work.batch.durations) for work in works),
-            float(stop.is_set),
+            float(stop.is_set or self._state.has_failed),
         ]
         tokens, audio_seconds, stops = self._reduce(torch.tensor(own, dtype=torch.float64)).tolist()
         return max(1.0, tokens), audio_seconds, stops > 0
@@ -204,6 +214,7 @@ class Trainer:
         """Step, unless the norm of the reduced gradients (equal on all ranks) is not finite."""
         if math.isfinite(norm):
             self._optimizer.step()
+            self._state.after_update()
             self.counters.skips_in_a_row = 0
         else:
             self.counters.skipped += 1
@@ -230,34 +241,23 @@ class Trainer:
         step, last = self.counters.step, self.counters.step == self.cfg.max_steps
         due = last or (self.cfg.valid_every > 0 and step % self.cfg.valid_every == 0)
         if self.hooks.validate is not None and due:
-            with untouched_randomness():
+            with untouched_randomness(), self._state.shown():
                 scores = self.hooks.validate(Moment(step, self.cfg.max_steps))
             self.task.set_modes()
             self._valid_log.write({"step": step, **scores})
+            self._state.note_scores(step, scores)
             progress.say(f"{self.cfg.stage}: step {step}: {scores.get('summary', '')}")
-        if last or step % self.cfg.save_every == 0:
+        if last or step % self.cfg.save_every == 0 or (due and self._state.keeps_best):
             self._save()
 
     def _save(self) -> None:
-        if self._saved_step == self.counters.step:
-            return
-        self._saved_step = self.counters.step
-        self._count_wall()
-        state = {
-            "counters": asdict(self.counters),
-            "model": checkpoint.changing_state(self._module.module),
-            "optimizer": self._optimizer.state_dict(),
-        }
-        folder = self.out_dir / "checkpoints" / f"step-{self.counters.step}"
-        checkpoint.save(self.fabric, folder, state, random_state(), self.cfg.keep_last)
+        if not self._state.is_saved(self.counters.step):
+            self._count_wall()
+            self._state.save(self.counters.step, asdict(self.counters))
 
-    def _load(self, folder: Path) -> dict[str, Any] | None:
-        state, own_state = checkpoint.load(folder, self.fabric.global_rank, self.fabric.world_size)
-        checkpoint.load_changing_state(self._module.module, state["model"], folder)
-        self._optimizer.load_state_dict(state["optimizer"])
-        self.counters = Counters(**state["counters"])
-        self._saved_step = self.counters.step
-        return own_state
+    def _say(self, text: str) -> None:
+        if self.fabric.is_global_zero:
+            print(text, file=sys.stderr, flush=True)
 
     def _progress(self) -> StepProgress:
         return StepProgress(

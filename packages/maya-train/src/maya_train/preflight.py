@@ -12,6 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from maya_train.preemption import EXIT_STATUS, pass_on_signals
+
 FABRIC_OPTIONS = (
     "accelerator",
     "strategy",
@@ -31,6 +33,7 @@ def torchrun_handler() -> Callable[[Any], Any]:
         from maya_train.cli import prepare_or_exit
 
         prepare_or_exit(command, {**os.environ, **torchrun_environment(sys.argv)})
+        pass_on_signals()
         sys.excepthook = partial(leave_as_the_workers_did, sys.excepthook)
     return _no_rendezvous
 
@@ -39,8 +42,11 @@ def leave_as_the_workers_did(
     otherwise: Callable[..., Any], kind: type[BaseException], error: BaseException, trace: Any
 ) -> None:
     """Where a worker failed, it has said why: exit with its status, not with torchrun's own traceback."""
+    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+    if isinstance(error, SignalException):  # the workers were told, and have saved
+        os._exit(EXIT_STATUS)
     if not isinstance(error, ChildFailedError):
         otherwise(kind, error, trace)
         return

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal
 
+from maya_train.data_config import DataConfig as DataConfig
+from maya_train.limits import at_least as _at_least
+from maya_train.limits import within as _within
 from maya_train.module_names import LANGUAGE_PROMPT, check_names, head_losses
 
 Precision = Literal["32-true", "bf16-mixed", "bf16-true", "64-true"]
@@ -20,8 +23,25 @@ SECTIONS = {
     "llm": "maya_bridge.llm:LLMConfig",
     "prompt": "maya_bridge.prompt:PromptConfig",
     "data.mix": "maya_data.planning.mix:MixConfig",
+    "data.noise": "maya_data.audio.augment:NoiseConfig",
 }
 """Key -> the dataclass of another package that is laid there (imported only when a run is composed)."""
+
+LOGGERS = ("csv", "tensorboard", "wandb")
+"""What `loggers` may name."""
+
+LATER_KEYS = {
+    "average": None,
+    "data.shuffle": "full",
+    "data.speeds": [1.0],
+    "data.num_buckets": None,
+    "data.buckets_file": None,
+    "data.max_chars_per_second": None,
+    "data.corpora": None,
+    "data.quarantine": None,
+}
+"""Keys that came after the first release, with the values that mean what was done before: at these they are
+no part of a run's identity, so that a stage that was finished stays finished."""
 
 UNUSED: dict[str, tuple[str, ...]] = {
     "acoustic": ("projector", "llm", "prompt", "corruption"),
@@ -80,6 +100,27 @@ class CorruptionConfig:
 
 
 @dataclass(kw_only=True)
+class AverageConfig:
+    """Weights that are a mean over the training; they are what is handed on. One of the three may be set."""
+
+    ema: float = 0.0
+    """Moving average: the share that stays at each step, such as 0.999; it is validated too. 0: none."""
+    last: int = 0
+    """Mean of as many of the last training states; so many are kept. 0: none."""
+    best: int = 0
+    """Mean of as many of the training states with the best validation; so many are kept. 0: none."""
+
+    def __post_init__(self) -> None:
+        """Refuse impossible numbers, and more than one kind of mean."""
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"`ema` must be 0 or more and less than 1, got {self.ema}")
+        _at_least("last", self.last, 0)
+        _at_least("best", self.best, 0)
+        if len(given := [key for key in ("ema", "last", "best") if getattr(self, key)]) > 1:
+            raise ValueError(f"one kind of mean at a time: unset `{given[0]}` or `{given[1]}`")
+
+
+@dataclass(kw_only=True)
 class FrontendConfig:
     """Log-mel features; the arguments of `maya_encoder.features.LogMel`."""
 
@@ -105,43 +146,6 @@ class SpecAugmentConfig:
     """Time masks an utterance."""
     time_width: float = 0.05
     """Widest time mask, as a fraction of the utterance."""
-
-
-@dataclass(kw_only=True)
-class DataConfig:
-    """Which segments are read, and how they become batches."""
-
-    index: str = "${run_dir}/index/train"
-    """Folder of the training index, as `maya-data index` writes it."""
-    valid_index: str | None = "${run_dir}/index/valid"
-    """Folder of the validation index; null: no validation."""
-    batch_duration: float = 20.0
-    """Seconds of padded audio in one batch of one process."""
-    max_batch_size: int | None = None
-    """Most utterances in one batch of one process; null: no limit."""
-    num_workers: int = 0
-    """Loader processes of one training process; 0 reads in the training process itself."""
-    min_duration: float = 0.01
-    """Shorter segments are left out, in seconds."""
-    max_duration: float = 40.0
-    """Longer segments are left out, in seconds."""
-    langs: list[str] | None = None
-    """Languages to train on; null: all that the index holds."""
-    mix: Any = None
-    """How the languages are balanced: the fields of `maya_data.planning.mix.MixConfig`."""
-    sync_width: int = 1
-    """Batches that are made together with equal durations; a multiple of the number of processes."""
-
-    def __post_init__(self) -> None:
-        """Refuse limits that leave nothing."""
-        _at_least("num_workers", self.num_workers, 0)
-        _at_least("sync_width", self.sync_width, 1)
-        if self.batch_duration <= 0:
-            raise ValueError(f"`batch_duration` must be more than 0 seconds, got {self.batch_duration}")
-        if self.min_duration > self.max_duration:
-            raise ValueError(
-                f"`min_duration` ({self.min_duration}) is over `max_duration` ({self.max_duration})"
-            )
 
 
 @dataclass(kw_only=True)
@@ -182,8 +186,17 @@ class RunConfig:
     """Steps between validations; 0: only at the end."""
     log_every: int = 10
     """Steps between two lines of progress on the screen; metrics.jsonl gets every step."""
+    loggers: list[str] = field(default_factory=lambda: ["csv", "tensorboard"])
+    """Where curves go besides metrics.jsonl: csv, tensorboard, wandb."""
     keep_last: int = 2
     """Training checkpoints kept."""
+    keep_best: int = 0
+    """Training checkpoints kept besides, those with the best validation; then each validation saves one."""
+    best_by: str = "wer"
+    """What makes a validation the best, the lower the better: wer or cer, means over the heads, or a path in
+    validation.jsonl such as wer.ctc.hi."""
+    save_async: bool = False
+    """Go on training while a checkpoint is written, from a copy of the state in main memory."""
     grad_accum: int = 1
     """Batches of a process that make one optimizer step."""
     grad_clip: float = 1.0
@@ -201,6 +214,8 @@ class RunConfig:
     fraction of the steps after which that loss enters."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Optimizer and schedule."""
+    average: AverageConfig | None = None
+    """Hand on a mean of the weights over the training; null: the last weights."""
     corruption: CorruptionConfig | None = None
     """Noise on the LLM's input in training; null: none."""
     cache_encoder: bool = False
@@ -248,6 +263,10 @@ class RunConfig:
             if (value := getattr(self, key)) is not None:
                 _at_least(key, value, 1)
         _at_least("valid_every", self.valid_every, 0)
+        for name in self.loggers:
+            if name not in LOGGERS:
+                raise ValueError(f"`loggers` has {name!r}; there are: {', '.join(LOGGERS)}")
+        _at_least("keep_best", self.keep_best, 0)
         _at_least("grad_clip", self.grad_clip, 0)
         self._check_modules()
         _check_langs("langs", self.langs)
@@ -255,6 +274,10 @@ class RunConfig:
         for module in ("encoder", LANGUAGE_PROMPT):
             if self.cache_encoder and module in self.train:
                 raise ValueError(f"`cache_encoder` needs a frozen {module}, but this stage trains it")
+        if self.cache_encoder and self.data.changes_audio:
+            raise ValueError(
+                "`cache_encoder` keeps one output an utterance; unset data.speeds and data.noise"
+            )
 
     def _check_modules(self) -> None:
         check_names(self.train, self.lr, self.heads)
@@ -276,13 +299,3 @@ def _check_langs(key: str, langs: Iterable[str]) -> None:
                 f". Did you mean {close[0]!r}?" if (close := get_close_matches(lang, LANGS, 1, 0.5)) else ""
             )
             raise ValueError(f"`{key}` has {lang!r}; the languages are: {', '.join(LANGS)}{hint}")
-
-
-def _at_least(key: str, value: float, least: float) -> None:
-    if value < least:
-        raise ValueError(f"`{key}` must be {least} or more, got {value}")
-
-
-def _within(key: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"`{key}` must be between {low} and {high}, got {value}")

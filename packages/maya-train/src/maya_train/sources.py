@@ -9,15 +9,16 @@ import numpy as np
 import torch
 from lightning.fabric import Fabric
 
+from maya_data.audio.augment import AugmentConfig
 from maya_data.audio.fetch import CorruptAudio, read_audio
 from maya_data.indexing.segments import Segment, SegmentIndex
 from maya_data.loading.batch import Batch, Utterance, collate
-from maya_data.loading.loader import make_loader
+from maya_data.loading.loader import build_loader
+from maya_data.loading.loader_config import LoaderConfig
 from maya_data.loading.quarantine import Quarantine
-from maya_data.planning.filters import FilterConfig
-from maya_data.planning.mix import MixConfig
-from maya_data.planning.plan import Plan, PlanConfig
+from maya_data.planning.plan import Plan
 from maya_data.text import profile
+from maya_train.data_plan import plan_config
 from maya_train.schema import RunConfig
 
 ENCODED_SECONDS = 60.0  # of padded audio in a batch that fills the cache
@@ -33,18 +34,8 @@ class TrainingData:
     @classmethod
     def open(cls, cfg: RunConfig) -> "TrainingData":
         """The data that `cfg.data` describes."""
-        data, index = cfg.data, SegmentIndex.open(cfg.data.index)
-        config = PlanConfig(
-            seed=cfg.seed,
-            batch_duration=data.batch_duration,
-            max_batch_size=data.max_batch_size,
-            sync_width=data.sync_width,
-            filter=FilterConfig(
-                min_duration=data.min_duration, max_duration=data.max_duration, langs=data.langs
-            ),
-            mix=data.mix or MixConfig(),
-        )
-        return cls(index, Plan(index, config))
+        index = SegmentIndex.open(cfg.data.index)
+        return cls(index, Plan(index, plan_config(cfg)))
 
     def usable_rows(self) -> list[int]:
         """Rows that the plan may give out, from short to long."""
@@ -54,17 +45,19 @@ class TrainingData:
 
 def audio_batches(fabric: Fabric, cfg: RunConfig, data: TrainingData, start: int) -> Iterator[Batch]:
     """This rank's endless batches from its `start`-th on; damaged segments are listed in quarantine.jsonl."""
-    return make_loader(
-        data.index,
-        data.plan,
-        rank=fabric.global_rank,
-        world_size=fabric.world_size,
-        start_step=start,
-        num_workers=cfg.data.num_workers,
+    settings = LoaderConfig(
+        index=data.index,
+        plan=data.plan.config,
         sampling_rate=cfg.frontend.sampling_rate,
         text_profile=cfg.text,
+        num_workers=cfg.data.num_workers,
+        augment=AugmentConfig(noise=cfg.data.noise if getattr(cfg.data.noise, "root", "") else None),
         ledger=quarantine_ledger(cfg),
     )
+    loader = build_loader(settings, fabric.global_rank, fabric.world_size)
+    epoch, step = data.plan.locate(start, fabric.world_size)
+    loader.load_state_dict({**loader.state_dict(), "epoch": epoch, "step": step})
+    return loader
 
 
 def quarantine_ledger(cfg: RunConfig) -> Path:

@@ -15,8 +15,10 @@ from lightning.fabric import Fabric
 
 from maya_data.loading.batch import Batch
 from maya_encoder.tokenizer import Tokenizer
-from maya_train import checkpoint, compose
+from maya_train import compose, provenance
 from maya_train.build import build_task
+from maya_train.checkpoints.folders import latest
+from maya_train.data_plan import pin_quarantine
 from maya_train.errors import ConfigError
 from maya_train.locks import only_writer
 from maya_train.loop import Counters, Hooks, fit
@@ -77,6 +79,8 @@ def _train(
     say, out_dir = partial(_say, fabric), Path(cfg.out_dir)
     if fabric.is_global_zero:
         compose.save(cfg, out_dir / "config.yaml")
+        pin_quarantine(cfg, data.plan.mask)
+        provenance.record(out_dir)
         _write_json(out_dir / IDENTITY, identity)
     seed_rank(cfg.seed, 0)  # the same weights on all ranks
     with named(cfg):
@@ -119,7 +123,7 @@ def identify(cfg: RunConfig, data: TrainingData) -> Identity:
 def refuse_other_run(cfg: RunConfig, identity: Identity) -> None:
     """An error where the folder holds a run, finished or not, that was trained with something else."""
     out_dir = Path(cfg.out_dir)
-    started = (out_dir / DONE).is_file() or checkpoint.latest(out_dir / "checkpoints") is not None
+    started = (out_dir / DONE).is_file() or latest(out_dir / "checkpoints") is not None
     if not started or not (out_dir / IDENTITY).is_file():
         return
     saved = json.loads((out_dir / IDENTITY).read_text(encoding="utf-8"))

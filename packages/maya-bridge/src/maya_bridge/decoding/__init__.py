@@ -19,7 +19,7 @@ from maya_bridge.decoding.long_audio import Cutting, cut_points
 from maya_bridge.decoding.options import DecodeOptions, SpeculativeOptions, without_guards
 from maya_bridge.decoding.result import Candidate, Decoded
 from maya_bridge.decoding.script_mask import allowed_in_batch, in_script
-from maya_bridge.decoding.state import Injected, LLMRun, injected_by
+from maya_bridge.decoding.state import Injected, LLMRun, injected_by, prompt_rows
 from maya_bridge.decoding.words import word_times
 from maya_bridge.prompt import PromptBatch
 from maya_bridge.text_side import LLMTokenizer
@@ -100,7 +100,7 @@ def decode(
     if rows:
         if len(rows) < len(heard.langs):
             prompt, heard, injected = (
-                _prompt_part(prompt, rows),
+                prompt_rows(prompt, rows),
                 heard.part(rows),
                 _injected_part(injected, rows),
             )
@@ -115,13 +115,6 @@ def _silent(heard: Heard, options: DecodeOptions) -> list[int]:
     if heard.evidence is None or not options.silence:
         return []
     return [row for row, tokens in enumerate(heard.evidence.tokens) if not tokens]
-
-
-def _prompt_part(prompt: PromptBatch, rows: Sequence[int]) -> PromptBatch:
-    chosen = list(rows)
-    start = int(prompt.attention_mask[chosen].any(dim=0).nonzero()[0, 0])
-    parts = (prompt.inputs_embeds, prompt.attention_mask, prompt.position_ids, prompt.labels)
-    return PromptBatch(*(part[chosen, start:] for part in parts))
 
 
 def _injected_part(injected: Injected | None, rows: Sequence[int]) -> Injected | None:

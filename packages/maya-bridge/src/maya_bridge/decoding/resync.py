@@ -7,9 +7,13 @@ here is a guess about what comes next: a wrong one costs a little work and never
 from collections.abc import Iterator, Sequence
 
 LEFT_OUT = 1.0
-"""Cost of a word that only one of the two texts has."""
+"""Cost of a word that only the text has."""
+PUT_IN = 0.3
+"""Cost of a word that only the draft has: less, as the word behind it shows that it is one."""
 REPLACED = 0.9
-"""Cost of a word in place of one that has nothing in common with it: less than leaving both out."""
+"""Cost of a word in place of one that has nothing in common with it: less than leaving one out."""
+WHOLE = 0.65
+"""The same for the last word, if it is taken for whole."""
 SLACK = 1.25
 """How much worse than the best one a place may be and still be tried."""
 MAX_PLACES = 4
@@ -22,7 +26,7 @@ class Resync:
 
     def __init__(self, draft: str):
         self.words = draft.split()
-        self._costs = [LEFT_OUT * place for place in range(len(self.words) + 1)]
+        self._costs = [PUT_IN * place for place in range(len(self.words) + 1)]
         self._num_read = 0
 
     def read(self, words: Sequence[str]) -> None:
@@ -36,7 +40,7 @@ class Resync:
         costs = [before[0] + LEFT_OUT]
         for place, drafted in enumerate(self.words):
             replaced = before[place] + REPLACED * unlikeness(word, drafted)
-            costs.append(min(replaced, before[place + 1] + LEFT_OUT, costs[place] + LEFT_OUT))
+            costs.append(min(replaced, before[place + 1] + LEFT_OUT, costs[place] + PUT_IN))
         return costs
 
     def continuations(self, begun: str) -> list[str]:
@@ -55,14 +59,14 @@ class Resync:
 
     def _from(self, place: int, begun: str) -> Iterator[tuple[float, str, int]]:
         """Cost, rest and tie-breaker of the ways to go on where `place` words of the draft are done with."""
-        if begun:
-            yield LEFT_OUT, self._tail(place), 0
-        elif place < len(self.words):
+        if not begun:
             yield 0.0, " ".join(self.words[place:]), 0
-        if not begun or place == len(self.words):
+            return
+        yield LEFT_OUT, self._tail(place), 0
+        if place == len(self.words):
             return
         drafted = self.words[place]
-        yield REPLACED * unlikeness(begun, drafted), self._tail(place + 1), 0
+        yield WHOLE * unlikeness(begun, drafted), self._tail(place + 1), 0
         for letters, edits in enumerate(prefix_distances(begun, drafted)):
             if edits < len(begun):
                 rest = drafted[letters:] + self._tail(place + 1)

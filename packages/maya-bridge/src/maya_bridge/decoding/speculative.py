@@ -88,10 +88,7 @@ def speculative(
     if options.mode == "gate":
         _check("entropies", entropies, task)
     sure = _sure_rows(options, entropies)
-    found = {
-        row: Decoded([], " ".join(drafts[row].split()), passes=0, fallback="gate")
-        for row in sure
-    }
+    found = {row: Decoded([], " ".join(drafts[row].split()), passes=0, fallback="gate") for row in sure}
     numbers = [row for row in range(len(drafts)) if row not in found]
     if numbers:
         found |= _verify(run, prompt, task, options, {row: _start(drafts, row, task) for row in numbers})
@@ -125,10 +122,7 @@ def _verify(
             own = rows[row]
             own.propose(_limit(len(going), task, row, own), task.tokenizer.eos_id)
         ids, lens = _padded([rows[row].fed(task.tokenizer.eos_id) for row in going], task, run.device)
-        if len(run):
-            logits = run.step(ids, lens)
-        else:
-            logits = run.prefill_with(prompt, ids, lens, rows=going)
+        logits = run.step(ids, lens) if len(run) else run.prefill_with(prompt, ids, lens, rows=going)
         chosen, gains = _choose(logits, [rows[row] for row in going], run.rows, task, options)
         for place, row in enumerate(going):
             rows[row].take(row, task, chosen[place], gains[place])
@@ -180,7 +174,7 @@ def _near_best(
 
 
 def _leave_out(run: LLMRun, going: list[int], rows: dict[int, _Row]) -> list[int]:
-    """Let the rows that have ended leave, and take back what the others did not confirm; return the others."""
+    """Let ended rows leave, take back what the others did not confirm, and return the others."""
     places = [place for place, row in enumerate(going) if not rows[row].done]
     if places and len(places) < len(going):
         run.reorder(places)

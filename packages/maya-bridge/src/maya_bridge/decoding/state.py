@@ -24,7 +24,8 @@ class Injected:
     """Speech that is added inside the LLM: the injection, and how far each written token has come.
 
     `count_units(ids, rows)` gives for each token of `ids` (written by the prompts numbered `rows` (B,)) how
-    many acoustic units are all written once it is there: (B, longest of ids).
+    many acoustic units are all written once it is there, before them a column for the prompt: units that write
+    no character are there from the start; (B, 1 + longest of ids).
     """
 
     injection: Injection
@@ -42,14 +43,14 @@ def injected_by(
         from maya_bridge.unit_index import unit_index
 
         longest = max(map(len, ids), default=0)
-        padded = [row + [tokenizer.pad_id] * (longest - len(row)) for row in ids]
+        padded = [[tokenizer.pad_id, *row, *[tokenizer.pad_id] * (longest - len(row))] for row in ids]
         places = rows.to(units.char_ends.device)
         return unit_index(padded, tokenizer, units.char_ends[places], units.unit_lens[places])
 
     return Injected(injection, count_units)
 
 
-def _chosen(prompt: PromptBatch, rows: Sequence[int]) -> PromptBatch:
+def prompt_rows(prompt: PromptBatch, rows: Sequence[int]) -> PromptBatch:
     """Return some rows of a left-padded batch, without columns that are padding in all of them."""
     chosen = list(rows)
     start = int(prompt.attention_mask[chosen].any(dim=0).nonzero()[0, 0])
@@ -110,7 +111,7 @@ class LLMRun:
         Returns:
             (B, 1 + K, V): of the last position of the prompt, then of each of `ids`.
         """
-        prompt = prompt if rows is None else _chosen(prompt, rows)
+        prompt = prompt if rows is None else prompt_rows(prompt, rows)
         batch = len(prompt.inputs_embeds)
         self.written = [[] for _ in range(batch)]
         self.rows = torch.tensor(range(batch) if rows is None else rows, device=self.device)
@@ -202,9 +203,7 @@ class LLMRun:
         order = self._valid.cumsum(dim=1)  # (B, C): columns in the count of the row's own tokens
         distance = order[:, -num_queries:, None] - order[:, None]  # (B, K, C)
         column = torch.arange(self._valid.shape[1], device=self.device)
-        own = column[-num_queries:, None] == column
-        # Padding sees itself, lest a softmax over nothing spread NaN.
-        causal = (self._valid[:, None] & (column <= column[-num_queries:, None])) | own
+        causal = self._valid[:, None] & (column <= column[-num_queries:, None])
         config = self.llm.config
         window = getattr(config, "sliding_window", None) or self._valid.shape[1] + 1
         kinds = getattr(config, "layer_types", None)
@@ -215,6 +214,7 @@ class LLMRun:
 
     def _additive(self, seen: Tensor) -> Tensor:
         dtype = self._embed.weight.dtype
+        # Padding sees nothing; a finite number instead of -inf keeps its softmax from giving NaN.
         mask = torch.zeros(seen.shape, dtype=dtype, device=self.device)
         return mask.masked_fill(~seen, torch.finfo(dtype).min)[:, None]
 
@@ -238,10 +238,9 @@ class LLMRun:
         return injection.select(self.rows)  # type: ignore[no-any-return]
 
     def _unit_index(self, valid: Tensor) -> Tensor:
-        """How many units are written at each of the new columns (B, K), 0 in the prompt."""
+        """How many units are written at each of the new columns (B, K)."""
         assert self.injected is not None
-        counts = self.injected.count_units(self.written, self.rows).to(self.device)  # (B, longest)
-        padded = torch.nn.functional.pad(counts, (1, 0))
+        counts = self.injected.count_units(self.written, self.rows).to(self.device)  # (B, 1 + longest)
         total = self._valid.cumsum(dim=1)[:, -valid.shape[1] :]
-        place = (total - self._prompt_lens[:, None]).clamp(0, padded.shape[1] - 1)
-        return padded.gather(1, place)
+        place = (total - self._prompt_lens[:, None]).clamp(0, counts.shape[1] - 1)
+        return counts.gather(1, place)

@@ -25,7 +25,7 @@ class Injection(Protocol):
         """Return `hidden` (B, L, H) of `layer` with the states at `unit_index` (B, L) mixed in."""
 
     def select(self, rows: Tensor) -> "Injection":
-        """Return the injection of an LLM batch whose rows are of the utterances `rows` (B',), as in a beam."""
+        """Return the injection of an LLM batch whose rows are of utterances `rows` (B',), as in a beam."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class ProjectorOutput:
 class Projector(Protocol):
     """The contract.
 
-    A projector may have more, which SpeechLLM then uses. `adopt_pieces(piece_embeds (V-1, H))` takes the LLM's
-    embeddings of the CTC pieces. `adopt_layers(num_layers)` makes the parts that depend on the LLM's depth.
-    `teacher_forced`, where it is false, says that in training too `units` must be those of the acoustic
-    hypothesis, since the projector reads ahead of the text.
+    A projector may have more, which SpeechLLM then uses. `adopt_pieces(piece_embeds (V-1, H))` takes the
+    LLM's embeddings of the CTC pieces. `adopt_layers(num_layers)` makes the parts that depend on the LLM's
+    depth. `teacher_forced`, where it is false, says that in training too `units` must be those of the
+    acoustic hypothesis, since the projector reads ahead of the text.
     """
 
     needs: frozenset[str]

@@ -143,7 +143,7 @@ class Salsa:
     """Plugin name."""
     source: Literal["rnnt", "ctc"] = "rnnt"
     """Which head's states: the transducer's joint network (a TDT too), or CTC frames and weights."""
-    skip: Literal["none", "window", "predictor"] = "window"
+    skip: Literal["none", "window", "predictor"] = "none"
     """none: the state of the text so far. window: attention over the next states too. predictor: as many
     units further as a small network says. The latter two train on units of the head's own hypothesis."""
     window: int = 6

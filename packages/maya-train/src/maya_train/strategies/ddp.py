@@ -30,9 +30,9 @@ class DDP:
         """The strategy; Fabric chooses gloo or NCCL by the device."""
         if num_devices * num_nodes == 1:
             return StrategyBundle(strategy="auto")
-        from lightning.fabric.strategies.ddp import DDPStrategy
+        from maya_train.strategies.own_buffers import OwnBuffersDDP
 
-        strategy = DDPStrategy(
+        strategy = OwnBuffersDDP(
             timeout=timedelta(minutes=self.timeout_minutes),
             find_unused_parameters=self.find_unused_parameters,
             gradient_as_bucket_view=self.gradient_as_bucket_view,

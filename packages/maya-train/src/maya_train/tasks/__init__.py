@@ -97,3 +97,16 @@ def touch(modules: Iterable[nn.Module]) -> Tensor:
     return (
         torch.stack([parameter.sum() for module in modules for parameter in module.parameters()]).sum() * 0.0
     )
+
+
+def by_lang(name: str, values: Tensor, work: Work, langs: Sequence[str]) -> dict[str, Tensor]:
+    """Sums of values (B,) over the utterances of each language, as counts that the loop logs by language.
+
+    Args:
+        name: a head, or `tokens`.
+        values: of each utterance, detached.
+        work: a batch; the third of its targets are the places of its languages in `langs`.
+        langs: all languages of the model, so that every process has the same counts.
+    """
+    sums = values.new_zeros(len(langs)).index_add(0, work.targets[2], values)
+    return {f"by_lang/{name}/{lang}": value for lang, value in zip(langs, sums.unbind(), strict=True)}

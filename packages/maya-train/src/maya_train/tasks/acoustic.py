@@ -12,7 +12,7 @@ from maya_encoder import checkpoint
 from maya_encoder.acoustic_model import AcousticModel
 from maya_train.errors import ConfigError
 from maya_train.module_names import LANGUAGE_PROMPT, HeadLoss, head_losses
-from maya_train.tasks import Moment, TaskLoss, Work, freeze_all_but, pick, touch
+from maya_train.tasks import Moment, TaskLoss, Work, by_lang, freeze_all_but, pick, touch
 from maya_train.tasks.encoder_cache import EncoderCache
 
 
@@ -78,16 +78,20 @@ class AcousticTask(nn.Module):
         batch = work.batch
         encoder_out, lens = self._encode(batch)
         parts: dict[str, Tensor] = {}
+        counts = self._counts(lens, work) | by_lang("tokens", work.targets[1], work, self.model.langs)
         total = encoder_out.new_zeros((), dtype=torch.float32)
         for name, (weight, _) in self._losses.items():
             if name not in self.scored(moment):
                 total = total + touch([self._modules_by_name[name]])
                 parts[name] = total.new_zeros(())
+                counts |= by_lang(name, work.targets[1] * 0, work, self.model.langs)
                 continue
-            loss = self._head_loss(name, encoder_out, lens, work)
+            losses = self._head_losses(name, encoder_out, lens, work)
+            loss = losses.sum()
             total = total + weight * loss
             parts[name] = loss.detach()
-        return TaskLoss(total, parts, self._counts(lens, work))
+            counts |= by_lang(name, losses.detach(), work, self.model.langs)
+        return TaskLoss(total, parts, counts)
 
     def _encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         if self._cache is not None:
@@ -96,10 +100,11 @@ class AcousticTask(nn.Module):
             encoder_out, lens = self.model.encode(batch.waveforms, batch.waveform_lens, batch.langs)
         return encoder_out, lens
 
-    def _head_loss(self, name: str, encoder_out: Tensor, lens: Tensor, work: Work) -> Tensor:
+    def _head_losses(self, name: str, encoder_out: Tensor, lens: Tensor, work: Work) -> Tensor:
+        """The loss of each utterance (B,)."""
         tokens, token_lens, lang_ids = work.targets
-        loss: Tensor = self.model.head(name).loss(encoder_out, lens, tokens, token_lens, lang_ids)
-        return loss.sum()
+        losses: Tensor = self.model.head(name).loss(encoder_out, lens, tokens, token_lens, lang_ids)
+        return losses
 
     def _counts(self, lens: Tensor, work: Work) -> dict[str, Tensor]:
         """Utterances with more labels than frames, whose CTC loss is left out."""

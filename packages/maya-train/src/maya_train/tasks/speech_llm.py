@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from maya_bridge import checkpoint
+from maya_bridge.adapters import trainable_part
 from maya_bridge.corruption import Corruption
+from maya_bridge.special_rows import rows_of
 from maya_bridge.speech_llm import EncodedSpeech, SpeechLLM
 from maya_data.loading.batch import Batch
 from maya_train.tasks import Moment, TaskLoss, Work, freeze_all_but, pick
@@ -30,6 +32,10 @@ class SpeechLLMTask(nn.Module):
         modules = {"encoder": model.acoustic.encoder, "projector": model.projector, "llm": model.llm}
         self._modules_by_name = modules
         self._trained = pick(modules, train, "speech_llm")
+        if "llm" in self._trained:  # LoRA where the LLM has it, else all of it
+            self._trained["llm"] = trainable_part(model.llm)
+        elif "projector" in self._trained and (rows := rows_of(model.llm)) is not None:
+            self._trained["projector"] = nn.ModuleList([model.projector, rows])
         self._corruption = corruption
         self._cache = cache
         self.made_by: dict[str, Any] = {}
@@ -73,15 +79,23 @@ class SpeechLLMTask(nn.Module):
             return self.model.encode_speech(batch.waveforms, batch.waveform_lens, batch.langs)
 
     def scored(self, moment: Moment) -> Sequence[str]:
-        """The LLM."""
-        return ["llm"]
+        """The LLM, and CTC where the encoder under it changes."""
+        ctc = "encoder" in self._trained and "ctc" in self.model.acoustic.heads
+        return ["ctc", "llm"] if ctc else ["llm"]
 
     @torch.inference_mode()
     def transcribe(self, batch: Batch, heads: Sequence[str]) -> dict[str, list[str]]:
-        """Greedy text of the LLM."""
+        """Greedy text of the LLM, and of the heads below it."""
         self.model.eval()
         speech = self.model.encode_speech(batch.waveforms, batch.waveform_lens, batch.langs)
-        return {name: self.model.generate(speech, batch.langs) for name in heads}
+        found = {}
+        for name in heads:
+            if name == "llm":
+                found[name] = self.model.generate(speech, batch.langs)
+            else:
+                encoded = speech.encoder_out, speech.encoder_out_lens
+                found[name] = self.model.acoustic.decode(*encoded, batch.langs, name)
+        return found
 
     def save(self, folder: Path) -> None:
         """Write the model's folder."""

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from maya_bridge.corruption import Corruption
+from maya_bridge.llm import save_llm
 from maya_bridge.prompt import Prompt, PromptConfig
 from maya_bridge.text_copy import text_copy_loss
 from maya_bridge.text_side import LLMTokenizer
@@ -78,7 +79,7 @@ class TextCopyTask(nn.Module):
         """Write the LLM with its tokenizer as Hugging Face does, whole or not at all."""
         part = folder.with_name(f".{folder.name}.part")
         shutil.rmtree(part, ignore_errors=True)
-        self.model.save_pretrained(part)
+        save_llm(self.model, part)
         self._tokenizer.save(part)
         shutil.rmtree(folder, ignore_errors=True)
         part.replace(folder)
