@@ -2,8 +2,8 @@
 
     make demo QUICK=1 && python benchmarks/data_wait.py [--run-dir runs/demo_quick] [--steps 60] [--workers 2]
 
-Trains the demo's encoder stage for some steps in a folder of its own and reads its metrics.jsonl; the first steps,
-in which the processes start, are not counted.
+Trains the demo's encoder stage for some steps in a folder of its own and reads its metrics.jsonl; the first
+steps, in which the processes start, are not counted.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 
 BAR = 0.03
 SKIPPED = 5
+RUN = Path(__file__).parents[1] / "packages" / "maya-train" / "run.py"
 
 
 def parse() -> argparse.Namespace:
@@ -44,7 +45,7 @@ def main() -> int:
             f"threads={options.threads}",
             "devices=1",
         ]
-        subprocess.run([sys.executable, "-m", "maya_train", *keys], check=True)
+        subprocess.run([sys.executable, RUN, *keys], check=True)
         lines = (Path(folder) / "stage" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     times = [json.loads(line)["time"] for line in lines][SKIPPED:]
     data, step = (sum(time[kind] for time in times) for kind in ("data", "step"))

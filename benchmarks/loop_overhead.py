@@ -2,10 +2,10 @@
 
     python benchmarks/loop_overhead.py [--steps 30] [--rounds 3]
 
-Both sides train the demo's acoustic model (4 x 144, CTC and transducer) on the same batches in memory, in turns
-in one process. The loop's side is `maya_train.loop.fit` as it is: normalisation over ranks, skipping, schedule,
-metrics of every step, gauges, CSV, progress. Shown are medians over steps; the bar holds for CPU time, which a
-busy machine changes least.
+Both sides train the demo's acoustic model (4 x 144, CTC and transducer) on the same batches in memory, in
+turns in one process. The loop's side is `maya_train.loop.fit` as it is: normalisation over ranks, skipping,
+schedule, metrics of every step, gauges, CSV, progress. Shown are medians over steps; the bar holds for CPU
+time, which a busy machine changes least.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from itertools import cycle, islice
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -122,7 +122,7 @@ def looped(fabric: Fabric, tokenizer: Path, batches: list[Batch], steps: int) ->
 
     with tempfile.TemporaryDirectory() as folder:
         fit(fabric, settings(Path(folder), steps), make_task(tokenizer), Hooks(stream))
-    return [(b[0] - a[0], b[1] - a[1]) for a, b in zip(marks, marks[1:], strict=False)]
+    return [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(marks)]
 
 
 def parse() -> argparse.Namespace:

@@ -143,10 +143,9 @@ def count_passes(tokenizer, count: int) -> Table:
     return table
 
 
-def repeating_prompt(llm, tokenizer, text: str, lang: str) -> PromptBatch:
-    """Return a prompt that makes a language model write `text` again: it stands there twice."""
-    newline = tokenizer.encode_piece("\n")
-    ids = [tokenizer.bos_id, *(tokenizer.encode(text, lang) + newline) * 2]
+def repeating_prompt(llm, tokenizer, written: list[int]) -> PromptBatch:
+    """Return a prompt that makes a language model write these tokens again: they stand there twice."""
+    ids = [tokenizer.bos_id, *written, *written]
     with torch.no_grad():
         embeds = llm.get_input_embeddings()(torch.tensor([ids]))
     mask = torch.ones(1, len(ids), dtype=torch.long)
@@ -178,11 +177,12 @@ def time_utterance(
 ) -> tuple[dict[str, float], int, int]:
     """Return the seconds of each way, the length of the prompt, and the passes of speculative search."""
     rng = random.Random(lang)
-    ids = tokenizer.encode(" ".join(sentences(lang, 4, rng)), lang)[:num_tokens]
-    prompt = repeating_prompt(llm, tokenizer, tokenizer.decode(ids, lang), lang)
-    task = Task(tokenizer, [lang], [num_tokens])
-    draft = with_errors(greedy(LLMRun(llm), prompt, task)[0].text, 0.1, lang, rng)
-    passes = 0
+    task, text = Task(tokenizer, [lang], [num_tokens]), ""
+    while len(text.split()) < num_tokens / 6:  # it may go on with white space
+        ids = tokenizer.encode(" ".join(sentences(lang, 4, rng)), lang)[:num_tokens]
+        prompt = repeating_prompt(llm, tokenizer, ids)
+        text = greedy(LLMRun(llm), prompt, task)[0].text
+    draft, passes = with_errors(text, 0.1, lang, rng), 0
 
     def speculate() -> list[int]:
         nonlocal passes

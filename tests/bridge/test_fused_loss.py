@@ -165,6 +165,29 @@ def test_chunks_without_gradients_give_the_same_sum(monkeypatch):
         torch.testing.assert_close(target_loss(llm, batch, "chunked"), target_loss(llm, batch, "torch"))
 
 
+def test_chunks_over_a_large_vocabulary_are_as_exact_as_torch():
+    torch.manual_seed(0)
+    config = Gemma3TextConfig(**{**GEMMA, "vocab_size": 100_000})
+    llm = Gemma3ForCausalLM(config).requires_grad_(False)
+    hidden, labels = 30 * torch.randn(8, 16), torch.randint(0, 100_000, (8,))
+
+    def errors(loss_of):
+        leaf = hidden.clone().requires_grad_(True)
+        loss = loss_of(leaf)
+        return abs(float(loss.detach()) - float(exact[0])), (
+            torch.autograd.grad(loss, leaf)[0] - exact[1]
+        ).norm()
+
+    double = hidden.double().requires_grad_(True)
+    true = F.cross_entropy(double @ llm.lm_head.weight.double().T, labels, reduction="sum")
+    exact = true.detach(), torch.autograd.grad(true, double)[0]
+    plain = errors(lambda leaf: F.cross_entropy(llm.lm_head(leaf), labels, reduction="sum"))
+    ours = errors(lambda leaf: fused_loss._chunked(llm, leaf, labels))
+
+    assert ours[0] <= max(plain[0], 1e-4)
+    assert ours[1] <= max(plain[1], 1e-6 * exact[1].norm())
+
+
 def test_chunks_scale_with_what_the_loss_is_multiplied_by(monkeypatch):
     monkeypatch.setitem(fused_loss.CHUNK_NUMBERS, "cpu", 200)
     llm = make("gemma3").bfloat16()

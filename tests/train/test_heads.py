@@ -175,7 +175,8 @@ def test_a_head_that_nobody_weighs_is_named_with_its_stage() -> None:
 
 def test_the_heads_of_the_readme_are_a_stage() -> None:
     text = (CONFIGS.parent / "packages" / "maya-train" / "README.md").read_text(encoding="utf-8")
-    shown = OmegaConf.create(text.split("```yaml\n")[1].split("```")[0])
+    blocks = [block.split("```")[0] for block in text.split("```yaml\n")[1:]]
+    shown = OmegaConf.create(next(block for block in blocks if "tdt" in block))
     assert isinstance(shown, DictConfig)
     overrides = [f"{key}={json.dumps(value)}" for key, value in OmegaConf.to_container(shown).items()]
     run = compose(["stage=encoder", *overrides], CONFIGS)[0]

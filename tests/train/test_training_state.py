@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from maya_train.checkpoints import BrokenCheckpoint, files, folders
 from maya_train.ema import MovingAverage, RunningMean
+from maya_train.errors import ConfigError
 from maya_train.metrics_log import read_steps
-from maya_train.schema import AverageConfig
-from maya_train.training_state import score_of
+from maya_train.schema import AverageConfig, RunConfig
+from maya_train.strategies import Capabilities
+from maya_train.training_state import TrainingState, score_of
 
 
 class Killed(BaseException):
@@ -248,3 +250,48 @@ def test_a_score_is_found_by_name_or_path() -> None:
 def test_impossible_averages_are_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         AverageConfig(**settings)
+
+
+class Engine(nn.Module):
+    """As much of DeepSpeed's engine as writes and reads."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def save_checkpoint(self, folder: str, tag: str, **keys: Any) -> None:
+        assert keys == {"save_latest": False, "exclude_frozen_parameters": True}
+        (Path(folder) / tag).mkdir()
+        torch.save(self.module.state_dict(), Path(folder) / tag / "states.pt")
+
+    def load_checkpoint(self, folder: str, tag: str, load_module_strict: bool) -> tuple[str, None]:
+        self.module.load_state_dict(torch.load(Path(folder) / tag / "states.pt"))
+        return folder, None
+
+
+def test_an_engine_writes_and_reads_its_weights_itself(fabric: Fabric, tmp_path: Path) -> None:
+    def state_of(**keys: Any) -> tuple[nn.Module, TrainingState]:
+        module = nn.Linear(2, 1)
+        cfg = RunConfig(train=[], out_dir=str(tmp_path), save_async=True, **keys)
+        wrapped = SimpleNamespace(module=module, _forward_module=Engine(module))
+        return module, TrainingState(fabric, cfg, wrapped, None, Capabilities())
+
+    module, state = state_of(average=AverageConfig(ema=0.5))
+    state.after_update()
+    state.save(3, {"step": 3})
+    again, other = state_of(average=AverageConfig(ema=0.5))
+    resumed = other.resume(print)
+
+    assert resumed is not None
+    assert resumed.counters == {"step": 3}
+    assert torch.equal(again.weight, module.weight)  # type: ignore[arg-type]
+    assert other.ema is not None
+    assert other.ema.updates == 1
+    with pytest.raises(ConfigError, match=r"`average\.best` is not offered"):
+        state_of(average=AverageConfig(best=2))
+    plain = SimpleNamespace(module=nn.Linear(2, 1))
+    cfg = RunConfig(train=[], out_dir=str(tmp_path))
+    with pytest.raises(BrokenCheckpoint, match="was written under strategy=deepspeed"):
+        TrainingState(fabric, cfg, plain, None, Capabilities()).resume(print)
+    (tmp_path / "checkpoints" / "step-3" / "engine" / "states.pt").unlink()
+    assert state_of()[1].resume(print) is None

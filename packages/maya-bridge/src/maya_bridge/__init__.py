@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from maya_bridge.text_copy import text_copy_loss
     from maya_bridge.text_side import LLMTokenizer
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Corruption",

@@ -20,7 +20,7 @@ LossImpl = Literal["auto", "torch", "chunked", "liger"]
 IMPLEMENTATIONS = ("auto", "torch", "chunked", "liger")
 SMALL = 2**22
 """Logits that are made at once whatever the device: 16 MiB in float32."""
-CHUNK_NUMBERS = {"cpu": 2**23, "cuda": 2**26}
+CHUNK_NUMBERS = {"cpu": 2**25, "cuda": 2**26}
 """Logits that `chunked` makes at a time."""
 OWN_WAYS = ("logit_scale", "logits_scaling", "output_multiplier_scale", "lm_head_multiplier")
 """Config fields of models that do more to their logits than cap them."""
@@ -113,7 +113,10 @@ def _chunked(llm: Any, hidden: Tensor, labels: Tensor) -> Tensor:
         logits = head(hidden)
         if cap is not None:
             logits = torch.tanh(logits / cap) * cap
-        return F.cross_entropy(logits.float(), labels, reduction="sum")
+        if not torch.is_grad_enabled():
+            return F.cross_entropy(logits.float(), labels, reduction="sum")
+        loss: Tensor = _LossInPlace.apply(logits.float(), labels)  # type: ignore[no-untyped-call]
+        return loss
 
     size = max(1, CHUNK_NUMBERS.get(hidden.device.type, SMALL) // len(head.weight))
     if not torch.is_grad_enabled():
@@ -123,6 +126,24 @@ def _chunked(llm: Any, hidden: Tensor, labels: Tensor) -> Tensor:
     learning = [weight for weight in weights if weight.requires_grad]
     loss: Tensor = _Chunks.apply(part, size, labels, hidden, *learning)  # type: ignore[no-untyped-call]
     return loss
+
+
+class _LossInPlace(torch.autograd.Function):
+    """Summed cross-entropy that turns the logits (N, V) into their gradient: one such tensor, not three."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
+        column = labels[:, None]
+        own = logits.gather(1, column)
+        top = logits.amax(dim=1, keepdim=True)
+        total = logits.sub_(top).exp_().sum(dim=1, keepdim=True)
+        logits.div_(total).scatter_add_(1, column, logits.new_full(column.shape, -1.0))
+        ctx.grad = logits
+        return (total.log() - (own - top)).sum()
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None]:
+        return ctx.grad.mul_(outer), None
 
 
 class _Chunks(torch.autograd.Function):

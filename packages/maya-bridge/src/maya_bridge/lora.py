@@ -40,7 +40,7 @@ def add_lora(
         )
     config = LoraConfig(
         r=rank,
-        lora_alpha=alpha,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # peft scales by any number
         lora_dropout=dropout,
         target_modules="all-linear" if targets is None else list(targets),
     )

@@ -99,8 +99,14 @@ def build_speech_llm(cfg: RunConfig, say: Say = lambda text: None) -> SpeechLLM:
         return SpeechLLM(acoustic, cfg.projector, llm, tokenizer, _prompt(cfg))
     saved = acoustic_checkpoint.read_config(folder)
     _refuse_other_llm(cfg, folder, saved)
-    where = {"path": str(folder / "llm"), "source": "folder", "gguf_file": None, "hub": False}
-    own = replace(_llm_config(cfg), **where, num_layers=None)
+    own = replace(
+        _llm_config(cfg),
+        path=str(folder / "llm"),
+        source="folder",
+        gguf_file=None,
+        hub=False,
+        num_layers=None,
+    )
     llm, tokenizer = load_folder(folder / "llm", own)
     model = SpeechLLM(acoustic, cfg.projector, llm, tokenizer, _prompt(cfg))
     if saved["projector"] == asdict(cfg.projector):

@@ -208,20 +208,28 @@ def measured_speech(cfg: RunConfig) -> tuple[Speech, float]:
     """What the index of a run says of utterances, and how fast a core decodes them; else the defaults."""
     if not (Path(cfg.data.index) / "index.json").is_file():
         return Speech(), REAL_TIME_A_CORE
+    from maya_train.stages import named
+
+    with named(cfg):
+        return _measured(cfg)
+
+
+def _measured(cfg: RunConfig) -> tuple[Speech, float]:
     from maya_data.audio.fetch import read_audio
     from maya_train.sources import TrainingData
 
     data = TrainingData.open(cfg)
     rows = data.usable_rows()
     seconds = float(data.index.durations[rows].astype("float64").sum())
-    rows = rows[:: max(1, len(rows) // TRIED)][:TRIED]
+    number = len(rows)
+    rows = rows[:: max(1, number // TRIED)][:TRIED]
     tokens = _tokens(cfg, data.index, rows)
     started, heard = time.perf_counter(), 0.0
     for row in rows:
         heard += len(read_audio(data.index, row, cfg.frontend.sampling_rate)) / cfg.frontend.sampling_rate
     passed = time.perf_counter() - started
     speech = Speech(
-        seconds=seconds / max(1, len(data.usable_rows())),
+        seconds=seconds / number,
         tokens_a_second=tokens / max(1e-9, heard),
         hours=seconds / 3600,
     )

@@ -31,19 +31,11 @@ def tables(plan: Estimate) -> list[Table | str]:
 
 def time_table(plan: Estimate) -> Table:
     """Operations, steps and days by stage."""
-    table = Table(title="Time")
-    for name in (
-        "stage",
-        "steps",
-        "audio h/step",
-        "GFLOP/audio s",
-        "PFLOP/step",
-        "s/step",
-        "audio h/h",
-        "days",
-    ):
-        table.add_column(name, justify="left" if name == "stage" else "right")
-    table.add_column("epochs", justify="right")
+    caption = "h, PFLOP, s: of a step; GFLOP/s: of a second of audio; h/h: hours of audio an hour"
+    table = Table(title="Time", caption=caption)
+    table.add_column("stage")
+    for name in ("steps", "h", "GFLOP/s", "PFLOP", "s", "h/h", "days", "epochs"):
+        table.add_column(name, justify="right")
     for stage in plan.stages:
         table.add_row(*_time_row(stage))
     total = sum(stage.days for stage in plan.stages)

@@ -48,7 +48,7 @@ def leave_on_signals() -> None:
 
 
 def pass_on_signals() -> None:
-    """For the launcher, before it starts a process: by itself SIGUSR1 would end it, and leave them running."""
+    """For the launcher, before it starts a process: SIGUSR1 alone would end it, and leave them running."""
     given = os.environ.get(FORWARDED, "SIGTERM,SIGINT,SIGHUP,SIGQUIT").split(",")
     os.environ[FORWARDED] = ",".join(dict.fromkeys([*given, *(number.name for number in SIGNALS)]))
 

@@ -47,11 +47,11 @@ def leave_as_the_workers_did(
 
     if isinstance(error, SignalException):  # the workers were told, and have saved
         os._exit(EXIT_STATUS)
-    if not isinstance(error, ChildFailedError):
+    elif isinstance(error, ChildFailedError):
+        status = error.get_first_failure()[1].exitcode
+        os._exit(status if status >= 0 else 128 - status)  # a hook cannot choose the status in another way
+    else:
         otherwise(kind, error, trace)
-        return
-    status = error.get_first_failure()[1].exitcode
-    os._exit(status if status >= 0 else 128 - status)  # a hook cannot choose the status in another way
 
 
 def script_arguments(argv: Sequence[str]) -> list[str] | None:

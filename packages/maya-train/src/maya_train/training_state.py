@@ -12,11 +12,14 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from maya_train import batch_statistics
-from maya_train.checkpoints import BrokenCheckpoint, contents, folders
+from maya_train.checkpoints import BrokenCheckpoint, folders
+from maya_train.checkpoints.contents import Contents, load_own
+from maya_train.checkpoints.engine import EngineContents
 from maya_train.checkpoints.folders import Kept
 from maya_train.checkpoints.peers import Peers
 from maya_train.checkpoints.saver import Saver
 from maya_train.ema import MovingAverage, RunningMean
+from maya_train.errors import ConfigError
 from maya_train.randomness import random_state
 from maya_train.schema import RunConfig
 from maya_train.strategies import Capabilities
@@ -51,8 +54,13 @@ class TrainingState:
         self._root = Path(cfg.out_dir) / "checkpoints"
         self._module: nn.Module = module.module
         self._peers = Peers(fabric)
-        self._contents = contents.choose(module, optimizer, capabilities, self._peers)
-        average = cfg.average
+        average, engine = cfg.average, getattr(module, "_forward_module", None)
+        self._contents: Contents | EngineContents
+        if hasattr(engine, "load_checkpoint"):  # DeepSpeed keeps its weights to itself
+            self._contents = EngineContents(engine, self._peers)
+            _refuse_averages(cfg, self._module)
+        else:
+            self._contents = Contents(self._module, optimizer, self._peers, is_sharded=capabilities.sharded)
         self.ema = MovingAverage(self._module, average.ema) if average and average.ema else None
         keep = Kept(
             last=max(cfg.keep_last, average.last if average else 1),
@@ -105,7 +113,7 @@ class TrainingState:
         common = self._contents.load(folder, self.ema)
         self._fabric.strategy.precision.load_state_dict(common["scaler"])
         self._saved_step = mark.step
-        own = contents.load_own(folder, self._peers) if mark.world_size == self._peers.world_size else None
+        own = load_own(folder, self._peers) if mark.world_size == self._peers.world_size else None
         if own is not None:
             batch_statistics.put(self._module, own.get("statistics", {}))
         return Resumed(mark.step, common["counters"], own and own["random"])
@@ -160,6 +168,18 @@ class TrainingState:
     def close(self) -> None:
         """End the background's work."""
         self._saver.close()
+
+
+def _refuse_averages(cfg: RunConfig, module: nn.Module) -> None:
+    """Refuse means of weights that nobody can get at."""
+    if (average := cfg.average) is None:
+        return
+    is_spread = any(hasattr(parameter, "ds_tensor") for parameter in module.parameters())
+    for key in ("ema", "last", "best"):
+        if getattr(average, key) and (key != "ema" or is_spread):
+            raise ConfigError(
+                f"stage {cfg.stage}: `average.{key}` is not offered under this DeepSpeed strategy"
+            )
 
 
 def score_of(scores: Mapping[str, Any], by: str) -> float:

@@ -24,8 +24,8 @@ class Injected:
     """Speech that is added inside the LLM: the injection, and how far each written token has come.
 
     `count_units(ids, rows)` gives for each token of `ids` (written by the prompts numbered `rows` (B,)) how
-    many acoustic units are all written once it is there, before them a column for the prompt: units that write
-    no character are there from the start; (B, 1 + longest of ids).
+    many acoustic units are all written once it is there, before them a column for the prompt, as units that
+    write no character are there from the start; (B, 1 + longest of ids).
     """
 
     injection: Injection

@@ -7,11 +7,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from maya_train.checkpoints import files, shards
+from maya_train.checkpoints import BrokenCheckpoint, files, shards
 from maya_train.checkpoints.peers import Peers
 from maya_train.checkpoints.saver import Parts
 from maya_train.checkpoints.weights import changing_state, check_names, load_changing_state
-from maya_train.strategies import Capabilities
 
 STATE = "state.pt"
 MODEL, MEAN = "model.", "mean."
@@ -38,6 +37,8 @@ class Contents:
         peers: all processes.
         is_sharded: write shares, not whole tensors.
     """
+
+    can_average = True
 
     def __init__(self, module: nn.Module, optimizer: Any, peers: Peers, *, is_sharded: bool) -> None:
         self._module, self._optimizer, self._peers = module, optimizer, peers
@@ -83,6 +84,8 @@ class Contents:
             BrokenCheckpoint: the state is of another model.
         """
         state = files.read(folder / STATE)
+        if "model" not in state and "param_groups" not in state:
+            raise BrokenCheckpoint(f"{folder} was written under strategy=deepspeed; go on with that")
         weights = self.read_weights(folder, state)
         load_changing_state(self._module, weights, folder)
         if "optimizer" in state:
@@ -135,18 +138,6 @@ class Contents:
     def _parameters(self) -> list[Tensor]:
         """In the order in which the optimizer numbers them."""
         return [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-
-
-def choose(module: Any, optimizer: Any, capabilities: Capabilities, peers: Peers) -> Contents:
-    """The contents that suit a strategy.
-
-    Args:
-        module: what `fabric.setup` returned.
-        optimizer: what it returned.
-        capabilities: of the strategy.
-        peers: all processes.
-    """
-    return Contents(module.module, optimizer, peers, is_sharded=capabilities.sharded)
 
 
 def own_name(rank: int) -> str:

@@ -43,12 +43,6 @@ class Peers:
             number, text = failed[0]
             raise OSError(number, text) if number else RuntimeError(text)
 
-    def close(self) -> None:
-        """Take leave; the last thing that all do together."""
-        if self.group is not None:
-            dist.destroy_process_group(self.group)
-            self.group = None
-
 
 def _tell(error: Exception | None) -> tuple[int, str] | None:
     if error is None:

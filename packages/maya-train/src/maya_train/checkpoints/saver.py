@@ -1,6 +1,6 @@
 """Saving: every process writes its files, all agree that they are whole, the first one seals the folder."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,9 @@ class Parts:
     """Content by file name; no other process has files of these names."""
     shards: Mapping[str, Tensor] = field(default_factory=dict)
     """Tensors that all processes write together, the same names on each."""
+    together: Callable[[Path], Path] | None = None
+    """Writes below the folder that it is given, on all processes at once; returns where. Never in the
+    background."""
 
 
 class Saver:
@@ -57,7 +60,7 @@ class Saver:
         """
         self.wait()
         folder = self._root / f"step-{step}"
-        if self._thread is None or self._staging is None:
+        if self._thread is None or self._staging is None or parts.together is not None:
             self._save(folder, parts, score)
             return
         staged = Parts(files=self._staging.copy(dict(parts.files)))
@@ -100,13 +103,17 @@ class Saver:
         return part
 
     def _write(self, part: Path, parts: Parts, upload: "Future[Any] | None") -> dict[str, Stamp]:
-        """Shards first: all processes meet there, so that none may have failed before."""
+        """First what all processes write together, so that none may have failed before they meet there."""
         if upload is not None:
             upload.result()
         elif parts.shards:
             shards.write(part, parts.shards, self._peers.group)
         written = shards.own_files(part, self._peers.rank) if upload or parts.shards else []
-        stamps = {str(path.relative_to(part)): files.stamp_of(path) for path in written}
+        if parts.together is not None:
+            place = parts.together(part)
+            self._peers.gather(None)
+            written = sorted(place.rglob("*")) if self._peers.is_first else []
+        stamps = {str(path.relative_to(part)): files.stamp_of(path) for path in written if path.is_file()}
         return stamps | {name: files.write(part / name, state) for name, state in parts.files.items()}
 
     def _seal(self, folder: Path, score: float | None, written: dict[str, Stamp]) -> Exception | None:
