@@ -12,7 +12,8 @@ def test_own_plugins_are_found_under_their_names():
 
 
 def test_listing_imports_nothing():
-    assert all(isinstance(point, EntryPoint) for point in available("heads").values())
+    # By name: a library may put its backport of importlib.metadata in the place of Python's own.
+    assert all(type(point).__name__ == "EntryPoint" for point in available("heads").values())
 
 
 def test_unknown_name_is_answered_with_what_there_is_and_the_nearest():
