@@ -1,3 +1,3 @@
 """Composer, stages, training loop and strategies on Lightning Fabric."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
