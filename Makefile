@@ -5,14 +5,18 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := -e "packages/maya-data[synth]" -e packages/maya-encoder -e packages/maya-bridge -e packages/maya-eval -e packages/maya-train
+EXTRAS := -e "packages/maya-bridge[serve,page]" -e "packages/maya-train[deepspeed]"
 MANIFESTS := constraints.txt pyproject.toml $(wildcard packages/*/pyproject.toml)
 RECIPE := $(if $(filter 1,$(QUICK)),demo_quick,demo)
+
+# Test files run side by side, one thread each: two threads in one process were slower than one.
+WORKERS ?= 2
 
 # Idle threads must sleep: on a busy machine spinning ones slow training many times over.
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 
-.PHONY: help demo test test-all test-gemma lint wheels bench bench-gpu clean
+.PHONY: help demo test test-all test-gemma lint wheels release-check bench bench-gpu clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -21,7 +25,7 @@ demo: $(VENV)/.installed  ## twelve languages from shards to scores (QUICK=1: th
 	$(BIN)/maya-demo recipe=$(if $(LLM),demo_$(LLM),$(RECIPE))
 
 test: $(VENV)/.installed-dev lint  ## lint, types, import rules and the tests
-	$(BIN)/python -m pytest -m "not long" --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" -n $(WORKERS) --dist loadfile --durations=10
 
 test-all: $(VENV)/.installed-dev lint  ## the same, and the tests marked `long`
 	$(BIN)/python -m pytest --durations=10
@@ -38,6 +42,9 @@ lint: $(VENV)/.installed-dev  ## ruff, import-linter and mypy
 
 wheels: $(VENV)/.installed-dev  ## the five wheels, in dist/
 	@for package in packages/*; do $(BIN)/python -m build --wheel --no-isolation --outdir dist $$package || exit 1; done
+
+release-check: $(VENV)/.installed-dev  ## sdists and wheels build, install one at a time from nothing, bounds and changelogs hold
+	$(BIN)/python .ci/release_check.py
 
 bench: $(VENV)/.installed-dev  ## speed against the named peers, on this machine
 	@for script in $(filter-out benchmarks/gpu_%,$(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
@@ -62,5 +69,5 @@ $(VENV)/.installed: $(VENV)/.created $(MANIFESTS)
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed pyproject.toml
-	$(PIP) install -q -c constraints.txt --group dev
+	$(PIP) install -q -c constraints.txt $(EXTRAS) --group dev
 	@touch $@

@@ -15,7 +15,8 @@ def _minutes() -> float:
 
 
 def _limited(config: pytest.Config) -> bool:
-    return "not long" in config.getoption("markexpr")
+    worker = hasattr(config, "workerinput")
+    return not worker and "not long" in config.getoption("markexpr")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
