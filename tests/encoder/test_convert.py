@@ -67,7 +67,7 @@ def test_notes_of_the_source_are_passed_on(model, tmp_path):
 
 @pytest.mark.parametrize(
     ("to", "message"),
-    [("nemo", "`to` must be one of maya, parakeet, onnx, got 'nemo'"), (None, "another path than")],
+    [("nemo", "`to` must be one of maya, parakeet, onnx, onnx-asr, got 'nemo'"), (None, "another path than")],
 )
 def test_impossible_wishes_are_named(folder, to, message):
     with pytest.raises(ValueError, match=message):

@@ -102,6 +102,11 @@ class Tokenizer:
         return self.vocab_size
 
     @property
+    def models(self) -> dict[str, bytes]:
+        """The serialised models by name, in the order of their ids."""
+        return dict(zip(self.names, self._protos, strict=True))
+
+    @property
     def sha256(self) -> str:
         """Digest over the model files, in order."""
         return hashlib.sha256(b"".join(self._protos)).hexdigest()

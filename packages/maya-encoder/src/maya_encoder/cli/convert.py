@@ -11,12 +11,12 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("source", metavar="SRC", help="any model that `maya-encoder info` knows")
     parser.add_argument("target", metavar="DST", help="the folder or file to write")
     parser.add_argument(
-        "--to", metavar="KIND", help="maya, hf or onnx (default: onnx for DST.onnx, else maya)"
+        "--to", metavar="KIND", help="maya, hf, onnx or onnx-asr (default: onnx for DST.onnx, else maya)"
     )
     parser.add_argument(
         "--head", help="which head a Hugging Face folder gets (default: ctc where there is one)"
     )
-    parser.add_argument("--lang", help="its language, where the tokenizer is of the common script")
+    parser.add_argument("--lang", help="its language, where the model or its script depends on it")
     parser.set_defaults(run=run)
 
 

@@ -21,11 +21,12 @@ from maya_encoder.checkpoint import (
 )
 from maya_encoder.fit import BadCheckpoint
 from maya_encoder.interop import read_any
+from maya_encoder.interop.onnx_asr import save_onnx_asr
 from maya_encoder.interop.onnx_export import OPSET, export_onnx
 from maya_encoder.interop.parakeet_export import save_parakeet
 from maya_encoder.tokenizer import Tokenizer
 
-KINDS = ("maya", "parakeet", "onnx")
+KINDS = ("maya", "parakeet", "onnx", "onnx-asr")
 """What can be written; `hf` is another word for parakeet."""
 
 
@@ -41,9 +42,10 @@ def convert(
     Args:
         src: a Maya folder, or whatever `read_any` opens.
         dst: a new folder; for ONNX also a file that ends in .onnx. A Maya folder that is there is replaced.
-        to: `maya`, `parakeet` (or `hf`), `onnx`; by default ONNX where `dst` ends in .onnx, else Maya.
+        to: `maya`, `parakeet` (or `hf`), `onnx`, or `onnx-asr` for a folder that the package of that name
+            opens; by default ONNX where `dst` ends in .onnx, else Maya.
         head: which head a Parakeet folder gets; by default CTC where there is one.
-        lang: language of a Parakeet folder's texts, where the tokenizer is of the common script.
+        lang: language of the texts of a Parakeet or onnx-asr folder, where the model depends on it.
 
     Returns:
         What was written, and a line for everything that was chosen or left out on the way.
@@ -65,6 +67,9 @@ def convert(
         told = (
             f"wrote {dst}: encoder and ctc head in ONNX, opset {OPSET}, within {difference:.1g} of the model"
         )
+    elif kind == "onnx-asr":
+        difference = save_onnx_asr(model, dst, lang)
+        told = f"wrote {dst} for onnx-asr: encoder and ctc head, within {difference:.1g} of the model"
     else:
         save(model, dst)
         told = f"wrote {dst}: a Maya folder with {_listed(model)}"

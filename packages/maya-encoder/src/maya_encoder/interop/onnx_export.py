@@ -10,7 +10,8 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -26,12 +27,35 @@ from maya_encoder.modes import evaluation_view
 
 OPSET = 17
 INSTALL = "pip install 'maya-encoder[onnx]'"
-INPUTS = ("features", "feature_lens", "lang_ids")
-OUTPUTS = ("log_probs", "encoder_out_lens")
 TOLERANCE = 1e-3
 """Largest difference of a log-probability, between onnxruntime and torch, that is rounding."""
 CHECKED_LENS = ((83, 50, 1), (40,), (9, 200))
 """Feature frames of the batches that every exported file is tried on."""
+
+
+Numbers = Callable[..., tuple[Tensor, Tensor]]
+"""From the inputs of a graph to log-probabilities (B, T', V) and lengths (B,)."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the inputs and outputs of a file are called, and which of their axes are free."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, str]
+    features_axes: tuple[str, ...]
+    """Names of the axes of the first input; all but `mels` are free."""
+
+    def free(self) -> dict[str, dict[int, str]]:
+        """Axes without a fixed size, as torch's exporter takes them."""
+        features = {i: name for i, name in enumerate(self.features_axes) if name != "mels"}
+        lens = {name: {0: "batch"} for name in (*self.inputs[1:], self.outputs[1])}
+        return {self.inputs[0]: features, self.outputs[0]: {0: "batch", 1: "frames"}, **lens}
+
+
+OUR_NAMES = Names(
+    ("features", "feature_lens", "lang_ids"), ("log_probs", "encoder_out_lens"), ("batch", "time", "mels")
+)
 
 
 class MissingExtra(ImportError):
@@ -63,6 +87,16 @@ class CTCGraph(nn.Module):
             encoder_out = self.prompt(encoder_out, prompt_ids[lang_ids])
         return self.head(encoder_out, lang_ids), lens
 
+    def reference(
+        self, features: Tensor, feature_lens: Tensor, lang_ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The same from the encoder's own forward."""
+        encoder_out, lens = self.plain.encoder(features, feature_lens, lang_ids)
+        if self.prompt is not None and lang_ids is not None:
+            prompt_ids: Any = self.prompt_ids
+            encoder_out = self.prompt(encoder_out, prompt_ids[lang_ids])
+        return self.head(encoder_out, lang_ids), lens
+
 
 def export_onnx(model: AcousticModel, path: str | Path) -> float:
     """Write `model.onnx` and what is needed to use it.
@@ -81,12 +115,7 @@ def export_onnx(model: AcousticModel, path: str | Path) -> float:
         MissingExtra: onnx or onnxruntime is not installed.
         ValueError: the model has no CTC head, or the file does not compute what the model does.
     """
-    for name in ("onnx", "onnxruntime"):
-        extra(name)
-    if "ctc" not in model.heads:
-        raise ValueError(
-            f"ONNX holds encoder and CTC head, and this model's heads are: {', '.join(model.heads)}"
-        )
+    check_exportable(model)
     path = Path(path)
     if path.suffix == ".onnx":
         return _write_file(model, path)
@@ -94,6 +123,16 @@ def export_onnx(model: AcousticModel, path: str | Path) -> float:
         difference = _write(model, folder / "model.onnx")
         model.tokenizer.save(folder / "tokenizer")
     return difference
+
+
+def check_exportable(model: AcousticModel) -> None:
+    """Refuse a model without a CTC head, and an environment without the packages of the extra `onnx`."""
+    for name in ("onnx", "onnxruntime"):
+        extra(name)
+    if "ctc" not in model.heads:
+        raise ValueError(
+            f"ONNX holds encoder and CTC head, and this model's heads are: {', '.join(model.heads)}"
+        )
 
 
 def uses_languages(model: AcousticModel) -> bool:
@@ -116,17 +155,17 @@ def _write_file(model: AcousticModel, path: Path) -> float:
 
 
 def _write(model: AcousticModel, file: Path) -> float:
-    graph = CTCGraph(_in_float32(model)).eval()
+    graph = CTCGraph(in_float32(model)).eval()
     langs = len(model.langs) if uses_languages(model) else 0
-    inputs = _batch(CHECKED_LENS[0], model.frontend.num_mels, langs)
-    _export(graph, inputs, file)
-    _finish(file, _metadata(model))
-    return _checked(graph, file, model.frontend.num_mels, langs)
+    batches = [example_batch(lens, model.frontend.num_mels, langs) for lens in CHECKED_LENS]
+    write_graph(graph, batches[0], file, OUR_NAMES, described(model))
+    return largest_difference(graph.reference, batches, file, OUR_NAMES)
 
 
-def _export(graph: CTCGraph, inputs: tuple[Tensor, ...], file: Path) -> None:
-    free = {"features": {0: "batch", 1: "time"}, "log_probs": {0: "batch", 1: "frames"}}
-    lens: dict[str, dict[int, str]] = {name: {0: "batch"} for name in (*INPUTS[1:], OUTPUTS[1])}
+def write_graph(
+    graph: nn.Module, inputs: tuple[Tensor, ...], file: Path, names: Names, metadata: Mapping[str, str]
+) -> None:
+    """Trace `graph` on a batch and write it, weights and all."""
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"
@@ -137,25 +176,26 @@ def _export(graph: CTCGraph, inputs: tuple[Tensor, ...], file: Path) -> None:
             str(file),
             dynamo=False,
             opset_version=OPSET,
-            input_names=INPUTS[: len(inputs)],
-            output_names=OUTPUTS,
-            dynamic_axes={**free, **lens},
+            input_names=names.inputs[: len(inputs)],
+            output_names=names.outputs,
+            dynamic_axes=names.free(),
         )
+    _finish(file, metadata)
 
 
-def _finish(file: Path, metadata: dict[str, str]) -> None:
+def _finish(file: Path, metadata: Mapping[str, str]) -> None:
     """Add `metadata`, and put large weights into one file beside the graph: the exporter writes many."""
     onnx: Any = extra("onnx")
     program = onnx.load(str(file))
     scattered = [other for other in file.parent.iterdir() if other != file]
     for other in scattered:
         other.unlink()
-    onnx.helper.set_model_props(program, metadata)
+    onnx.helper.set_model_props(program, dict(metadata))
     large = {"save_as_external_data": True, "location": f"{file.name}.data"} if scattered else {}
     onnx.save_model(program, str(file), **large)
 
 
-def _in_float32(model: AcousticModel) -> AcousticModel:
+def in_float32(model: AcousticModel) -> AcousticModel:
     """A view of the model in evaluation mode, or a copy where it is not in float32 on the CPU."""
     view = evaluation_view(model)
     first = next(model.parameters())
@@ -164,14 +204,16 @@ def _in_float32(model: AcousticModel) -> AcousticModel:
     return copy.deepcopy(view).to("cpu", torch.float32)
 
 
-def _batch(lens: Sequence[int], num_mels: int, langs: int) -> tuple[Tensor, ...]:
+def example_batch(lens: Sequence[int], num_mels: int, langs: int) -> tuple[Tensor, ...]:
+    """Random features (B, T, F), their lengths, and languages in turn where there are any."""
     generator = torch.Generator().manual_seed(sum(lens))
     features = torch.randn(len(lens), max(lens), num_mels, generator=generator)
     found = (features, torch.tensor(lens))
     return (*found, torch.arange(len(lens)) % langs) if langs else found
 
 
-def _metadata(model: AcousticModel) -> dict[str, str]:
+def described(model: AcousticModel) -> dict[str, str]:
+    """What a file says of itself: JSON values under names that begin with `maya.`."""
     told = {
         "blank_id": model.tokenizer.vocab_size,
         "langs": list(model.langs),
@@ -184,15 +226,21 @@ def _metadata(model: AcousticModel) -> dict[str, str]:
 
 
 @torch.no_grad()
-def _checked(graph: CTCGraph, file: Path, num_mels: int, langs: int) -> float:
+def largest_difference(
+    reference: Numbers, batches: Sequence[tuple[Tensor, ...]], file: Path, names: Names
+) -> float:
+    """How far the log-probabilities of a file are from those of `reference`, on real frames.
+
+    Raises:
+        ValueError: further than rounding explains, or the lengths differ.
+    """
     runtime: Any = extra("onnxruntime")
     session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     worst = 0.0
-    for lens in CHECKED_LENS:
-        inputs = _batch(lens, num_mels, langs)
-        named = {name: tensor.numpy() for name, tensor in zip(INPUTS, inputs, strict=False)}
+    for inputs in batches:
+        named = {name: tensor.numpy() for name, tensor in zip(names.inputs, inputs, strict=False)}
         found, found_lens = session.run(None, named)
-        expected, expected_lens = _expected(graph, inputs)
+        expected, expected_lens = reference(*inputs)
         if found_lens.tolist() != expected_lens.tolist():
             raise ValueError(
                 f"{file.name} gives lengths {found_lens.tolist()}, the model {expected_lens.tolist()}"
@@ -204,17 +252,6 @@ def _checked(graph: CTCGraph, file: Path, num_mels: int, langs: int) -> float:
             f"{file.name} differs from the model by {worst:.2g}, and {TOLERANCE} is the most allowed"
         )
     return worst
-
-
-def _expected(graph: CTCGraph, inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-    """The same from the encoder's own forward."""
-    features, lens, *rest = inputs
-    lang_ids = rest[0] if rest else None
-    encoder_out, out_lens = graph.plain.encoder(features, lens, lang_ids)
-    if graph.prompt is not None and lang_ids is not None:
-        prompt_ids: Any = graph.prompt_ids
-        encoder_out = graph.prompt(encoder_out, prompt_ids[lang_ids])
-    return graph.head(encoder_out, lang_ids), out_lens
 
 
 def extra(name: str) -> ModuleType:

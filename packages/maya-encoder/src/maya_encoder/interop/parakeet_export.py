@@ -5,7 +5,6 @@ preprocessor_config.json, processor_config.json, tokenizer.json and tokenizer_co
 """
 
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor
 from maya_encoder.acoustic_model import AcousticModel
 from maya_encoder.checkpoint import system_errors
 from maya_encoder.interop.new_folder import new_folder
+from maya_encoder.interop.one_language import for_language
 from maya_encoder.interop.parakeet_names import encoder_to_theirs, head_to_theirs
 from maya_encoder.interop.parakeet_settings import (
     config_json,
@@ -42,7 +42,8 @@ def save_parakeet(
         model: what to write.
         folder: a new folder, or an empty one.
         head: `ctc`, `rnnt` or `tdt`; by default CTC where there is one.
-        lang: language whose script the folder writes; needed where the tokenizer is of the common script.
+        lang: language that the folder writes; needed where the tokenizer is of the common script, or the
+            encoder adds a vector for the language, which then becomes part of a bias.
 
     Returns:
         A sentence on what was written and what was left out.
@@ -52,6 +53,8 @@ def save_parakeet(
         BadTokenizer: its tokenizer cannot be expressed as tokenizer.json.
     """
     name = _chosen_head(model, head)
+    if lang is not None:
+        model = for_language(model, lang)
     refuse_what_has_no_place(model, name)
     tokenizer = _tokenizer_json(model.tokenizer, name, lang)
     with new_folder(folder) as unfinished:
@@ -122,17 +125,11 @@ def _tokenizer_json(tokenizer: Tokenizer, head: str, lang: str | None) -> Json:
             f"the tokenizer has {len(tokenizer.names)} SentencePiece models ({', '.join(tokenizer.names)}),"
             " and a tokenizer.json holds one"
         )
-    proto = _proto(tokenizer)
+    (proto,) = tokenizer.models.values()
     blank = "<pad>" if head == "ctc" else "<blank>"
     if any(tokenizer.piece(i) == blank for i in range(tokenizer.vocab_size)):
         blank = "<|blank|>"
     return to_tokenizer_json(proto, blank, _unfolding(tokenizer, lang))
-
-
-def _proto(tokenizer: Tokenizer) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer.save(folder)
-        return (Path(folder) / f"{tokenizer.names[0]}.model").read_bytes()
 
 
 def _unfolding(tokenizer: Tokenizer, lang: str | None) -> Mapping[str, str]:

@@ -41,6 +41,8 @@ TRAINING_ONLY = {
 }
 """Fields that change no number in evaluation mode; shared position biases are written for each layer."""
 
+NAME_ONE = "; name one language to write with lang=, and its vector becomes part of a bias"
+
 TRAINING_PARTS = ("dropout", "drop_prob", "stochastic_depth", "chunking")
 """Parts of names of further fields of that sort."""
 
@@ -149,9 +151,9 @@ def feature_extractor_json(frontend: LogMel) -> Json:
     }
 
 
-def _refuse_unless(fits: bool, name: str, value: object) -> None:
+def _refuse_unless(fits: bool, name: str, value: object, hint: str = "") -> None:
     if not fits:
-        raise ValueError(f"`{name}` is {value!r}, and transformers' Parakeet has no place for that")
+        raise ValueError(f"`{name}` is {value!r}, and transformers' Parakeet has no place for that{hint}")
 
 
 def _refuse_fields(config: Any, where: str) -> None:
@@ -159,7 +161,8 @@ def _refuse_fields(config: Any, where: str) -> None:
         if field.name in EXPRESSED | TRAINING_ONLY or any(part in field.name for part in TRAINING_PARTS):
             continue
         value = getattr(config, field.name)
-        _refuse_unless(value == _default(field), f"{where}.{field.name}", value)
+        hint = NAME_ONE if field.name == "lang_embedding" else ""
+        _refuse_unless(value == _default(field), f"{where}.{field.name}", value, hint)
 
 
 def _default(field: "Field[Any]") -> Any:

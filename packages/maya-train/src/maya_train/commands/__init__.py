@@ -1,9 +1,9 @@
-"""Commands beside training: `maya-train plan` and `calibrate`; `main(arguments)` returns the exit status."""
+"""Commands beside training, such as `maya-train plan`; `main(arguments)` returns the exit status."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-NAMES = ("plan", "calibrate")
+NAMES = ("plan", "calibrate", "score", "export")
 
 
 def find(name: str) -> Callable[[Sequence[str]], int] | None:
