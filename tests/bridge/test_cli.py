@@ -1,10 +1,14 @@
+import io
 import json
 import subprocess
 import sys
+import tempfile
+from types import SimpleNamespace
 
 import pytest
 
 from maya_bridge import load
+from maya_bridge.any_model import HeadsModel
 from maya_bridge.cli import main
 from maya_encoder.checkpoint import load as load_acoustic
 
@@ -46,7 +50,7 @@ def test_an_acoustic_folder_serves_its_heads(acoustic_folder, tone, capsys):
     ("options", "message"),
     [
         (("--lang", "xx"), "'xx'"),
-        (("--lang", "hi", "--decode", "rnnt"), "'rnnt'"),
+        (("--lang", "hi", "--decode", "rnnt"), "`decode` must be one of ctc"),
         (("--lang", "hi", "--decode", "greedy"), "which holds no LLM, got greedy"),
     ],
 )
@@ -90,7 +94,7 @@ def test_timestamps_are_a_line_a_word(decode, speech_llm_folder, tone, capsys):
     ("options", "message"),
     [
         (("--hotwords", "नमन"), "hotwords need an LLM whose tokenizer knows <|ctx|>"),
-        (("--hotwords", "नमन", "--decode", "ctc"), "`--hotwords` go to the LLM, got --decode ctc"),
+        (("--hotwords", "ச", "--decode", "ctc"), "`phrases` must be of characters that the model writes"),
         (("--lang", "auto"), "`langs` must name a language of bn, hi"),
         (("--lang", "xx"), "'xx'"),
     ],
@@ -101,6 +105,80 @@ def test_what_the_llm_cannot_do_is_said(options, message, speech_llm_folder, ton
     assert (status, out) == (2, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.fixture
+def folder(tone, tmp_path):
+    """Two good files, one of them further down, and a bad one."""
+    audio = tmp_path / "audio"
+    (audio / "deep").mkdir(parents=True)
+    for name in ("a.wav", "deep/c.wav"):
+        (audio / name).write_bytes(tone.read_bytes())
+    (audio / "bad.wav").write_text("nobody says anything here")
+    return audio
+
+
+def test_a_bad_file_is_named_with_status_one_and_the_others_are_done(folder, acoustic_folder, capsys):
+    status, out, err = run(capsys, folder, "--model", acoustic_folder, "--lang", "hi")
+
+    assert status == 1
+    assert [line.split("\t")[0] for line in out.splitlines()] == [f"{folder}/a.wav", f"{folder}/deep/c.wav"]
+    assert err.splitlines()[0].startswith(f"maya-transcribe: {folder}/bad.wav ")
+    assert err.splitlines()[1:] == [f"maya-transcribe: 1 of 3 failed: {folder}/bad.wav"]
+
+
+def test_an_output_folder_gets_a_file_each_and_is_gone_on_with(folder, acoustic_folder, capsys, monkeypatch):
+    options = ("--model", acoustic_folder, "--lang", "hi", "--output", folder / "out")
+    (folder / "bad.wav").unlink()
+    heard, transcribe = [], HeadsModel._transcribe
+    monkeypatch.setattr(HeadsModel, "_transcribe", lambda *args: heard.append(1) or transcribe(*args))
+
+    first = [run(capsys, folder, *options, "--format", "srt")[0] for _ in range(2)]
+    vtt = run(capsys, folder, *options, "--format", "vtt")[0]
+
+    assert (*first, vtt, len(heard)) == (0, 0, 0, 1)
+    names = sorted(str(path.relative_to(folder / "out")) for path in (folder / "out").rglob("*.*tt"))
+    names += sorted(str(path.relative_to(folder / "out")) for path in (folder / "out").rglob("*.srt"))
+    assert names == ["a.vtt", "deep/c.vtt", "a.srt", "deep/c.srt"]
+    run(capsys, folder, *options, "--fresh")
+    assert len(heard) == 2
+    assert (folder / "out" / "a.txt").read_text(encoding="utf-8").endswith("\n")
+
+
+def test_standard_input_is_read_and_leaves_no_file(tone, acoustic_folder, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(tone.read_bytes())))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    options = ("--model", acoustic_folder, "--lang", "hi")
+    expected = run(capsys, tone, *options)
+
+    assert run(capsys, "-", *options) == expected
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"")))
+    status, out, err = run(capsys, "-", *options)
+    assert (status, out, err) == (1, "", "maya-transcribe: standard input is empty\n")
+    assert not list(tmp_path.glob("maya-transcribe-*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--format", "srt"), "`--output` must be given for srt of 3 files"),
+        (("--batch-size", "0"), "`--batch-size` must be 1 or more, got 0"),
+        (("--output", __file__), "`--output` must be a folder"),
+    ],
+)
+def test_wrong_usage_is_status_two(options, message, folder, acoustic_folder, capsys):
+    status, out, err = run(capsys, folder, "--model", acoustic_folder, "--lang", "hi", *options)
+
+    assert (status, out) == (2, "")
+    assert message in err
+
+
+def test_int8_prints_what_it_saves(tone, acoustic_folder, capsys):
+    status, _, err = run(capsys, tone, "--model", acoustic_folder, "--lang", "hi", "--int8")
+
+    assert status == 0
+    assert err.startswith("maya-transcribe: int8: ")
+    assert " saved" in err
 
 
 def test_help_needs_neither_torch_nor_transformers():

@@ -1,6 +1,7 @@
 """Speculative search against greedy search, on a random LLM whose logits are far apart."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,9 +11,11 @@ from maya_bridge.decoding.greedy import Task, greedy
 from maya_bridge.decoding.options import SpeculativeOptions
 from maya_bridge.decoding.speculative import speculative
 from maya_bridge.decoding.state import LLMRun
+from maya_bridge.fused_loss import ends_in_its_head
+from maya_bridge.llm import LLMConfig
 from maya_bridge.prompt import PromptBatch
 from maya_bridge.text_side import LLMTokenizer
-from maya_bridge.tiny import character_tokenizer
+from maya_bridge.tiny import character_tokenizer, tiny_gemma
 
 LETTERS = "abcdefgh "
 HIDDEN, WINDOW = 32, 12
@@ -250,6 +253,57 @@ def test_gate_mode_takes_sure_drafts_and_verifies_the_others(eight, llm, tokeniz
             assert (one.ids, one.fallback) == (wanted[row].ids, None)
     nothing = speculative(LLMRun(llm), batch, task_for(tokenizer, 8), drafts, options, [0.0] * 8)
     assert {one.passes for one in nothing} == {0}
+
+
+def test_gate_has_a_limit_of_each_language(eight, llm, tokenizer) -> None:
+    batch, _ = eight
+    options = SpeculativeOptions(mode="gate", max_entropy=0.1, lang_max_entropies={"hi": 0.6})
+    task = Task(tokenizer, ["en", "hi"] * 4, [4] * 8)
+
+    found = speculative(LLMRun(llm), batch, task, ["draft"] * 8, options, [0.5] * 8)
+
+    assert [one.fallback for one in found] == [None, "gate"] * 4
+    with pytest.raises(ValueError, match=r"`lang_max_entropies\[hi\]` must be 0 or more, got -1"):
+        SpeculativeOptions(lang_max_entropies={"hi": -1})
+
+
+def test_a_draft_that_is_longer_than_what_is_read_at_a_time_is_verified_whole(
+    eight, llm, tokenizer, monkeypatch
+) -> None:
+    batch, wanted = eight
+    monkeypatch.setattr("maya_bridge.decoding.speculative.AT_ONCE", 3)
+    for drafts in ([one.text for one in wanted], [one.text[::-1] for one in wanted]):
+        found = speculative(LLMRun(llm), batch, task_for(tokenizer, 8), drafts)
+        assert [one.ids for one in found] == [one.ids for one in wanted]
+        assert [one.score for one in found] == pytest.approx([one.score for one in wanted])
+
+
+def test_logits_from_hidden_states_are_those_of_the_llm(tokenizer) -> None:
+    config = LLMConfig(source="tiny", hidden_size=HIDDEN, num_heads=2)
+    llm = tiny_gemma(len(tokenizer.hf), config).eval()
+    batch = prompts(4, seed=1)
+    batch = replace(batch, inputs_embeds=batch.inputs_embeds.float())
+    ids, lens = torch.randint(0, 5, (4, 6)), torch.tensor([6, 2, 0, 5])
+    assert ends_in_its_head(llm)
+
+    whole = LLMRun(llm).prefill_with(batch, ids, lens)
+    lazy = LLMRun(llm).verify_behind(batch, ids, lens)
+
+    assert lazy.num_positions == 7
+    torch.testing.assert_close(lazy.part([0, 1, 2, 3], 0, 3), whole[:, :3])
+    torch.testing.assert_close(lazy.part([3, 0], 2, 7), whole[[3, 0], 2:7])
+
+
+def test_a_model_with_its_own_way_to_logits_is_asked_whole(llm) -> None:
+    assert not ends_in_its_head(llm)
+
+
+def test_flash_attention_is_refused_before_anything_is_written(tokenizer) -> None:
+    llm = tiny_gemma(len(tokenizer.hf), LLMConfig(source="tiny", hidden_size=HIDDEN, num_heads=2))
+    llm.config._attn_implementation_internal = "flash_attention_2"
+
+    with pytest.raises(ValueError, match="attention sdpa or eager to write text, got flash_attention_2"):
+        LLMRun(llm)
 
 
 def test_a_missing_draft_or_entropy_is_named(eight, llm, tokenizer) -> None:

@@ -94,7 +94,12 @@ def batches(rank: int, world_size: int, start: int) -> Iterator[Batch]:
 
 
 def train(
-    fabric: Fabric, out_dir: Path, task: StandIn | None = None, validate: Any = None, **keys: Any
+    fabric: Fabric,
+    out_dir: Path,
+    task: StandIn | None = None,
+    validate: Any = None,
+    capabilities: Any = None,
+    **keys: Any,
 ) -> Counters:
     shared = {"max_steps": 6, "save_every": 2, "log_every": 100, "train": ["encoder", "ctc"]}
     rates = {"encoder": 0.05, "ctc": 0.05}
@@ -109,7 +114,7 @@ def train(
         }
     )
     hooks = Hooks(lambda start: batches(fabric.global_rank, fabric.world_size, start), validate)
-    return fit(fabric, cfg, task or StandIn(), hooks)
+    return fit(fabric, cfg, task or StandIn(), hooks, capabilities)
 
 
 def main(out_dir: Path) -> None:

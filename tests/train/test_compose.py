@@ -57,17 +57,17 @@ def run(*overrides: str):
         ),
         (["heads.tdt.x=1"], "heads.tdt: nothing chosen; add heads.tdt.name="),
         (["heads.rnnt=null"], "stage encoder: `train` names 'rnnt', but `heads` has only ctc"),
-        (["stage=jont"], "stage=jont: recipe maya_8xh100 has the stages encoder, align, joint, polish"),
+        (["stage=jont"], "stage=jont: recipe maya_8xh100 has the stages init, encoder, align, joint, polish"),
         (
             ["recipe=demoo"],
-            "recipe=demoo: no such file; configs/recipe has: demo, demo_gemma3_270m, demo_quick,",
+            "recipe=demoo: no such file; configs/recipe has: add_language, demo, demo_gemma3_270m, demo_quick,",
         ),
         (["max_steps"], "command line: 'max_steps': expected key=value, for example max_steps=100"),
         (["max_steps=[1"], "command line: 'max_steps=[1': cannot be read as key=value"),
-        (["max_steps=0"], "stage encoder: `max_steps` must be 1 or more, got 0"),
+        (["max_steps=0"], "stage init: `max_steps` must be 1 or more, got 0"),
         (
             ["lr.projectr=1"],
-            "stage encoder: `lr` knows the modules encoder, ctc, rnnt, language_prompt, projector, llm, got"
+            "stage init: `lr` knows the modules encoder, ctc, rnnt, language_prompt, projector, llm, got"
             " 'projectr'",
         ),
         (
@@ -82,10 +82,10 @@ def run(*overrides: str):
         (["config="], "command line: config=: expected the name of a saved config.yaml"),
         (
             ["langs=[hi,tam]"],
-            "stage encoder: `langs` has 'tam'; the languages are: as, bn, en, gu, hi, kn, ml, mr, or, pa, "
+            "stage init: `langs` has 'tam'; the languages are: as, bn, en, gu, hi, kn, ml, mr, or, pa, "
             "ta, te. Did you mean 'ta'?",
         ),
-        (["data.langs=[xx]"], "stage encoder: `data.langs` has 'xx'; the languages are: as, bn,"),
+        (["data.langs=[xx]"], "stage init: `data.langs` has 'xx'; the languages are: as, bn,"),
         (
             ["stage=encoder", "projector=qformer"],
             "command line: projector: no stage that runs here reads it (encoder)",
@@ -96,7 +96,7 @@ def run(*overrides: str):
             "command line: lr.llm: no stage that runs here trains it (align)",
         ),
         (["out_dir=x"], "command line: out_dir is the folder of one stage; choose one with stage="),
-        (["init_from=previous"], "init_from: previous: encoder is the first stage of recipe maya_8xh100"),
+        (["recipe=demo", "init_from=previous"], "init_from: previous: llm is the first stage of recipe demo"),
         (
             ["reader.root=${oc.env:MAYA_NOWHERE}"],
             "reader.root: KeyError raised while resolving interpolation",

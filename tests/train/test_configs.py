@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from maya_train.compose import compose
+from maya_train.errors import LaunchError
+from maya_train.launch import check_files
 from maya_train.layers import load_file
+from maya_train.schema import InitConfig, SelectConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RECIPES = sorted(path.stem for path in (CONFIGS / "recipe").glob("*.yaml"))
@@ -51,9 +54,15 @@ def test_no_config_holds_an_absolute_path():
 
 def test_the_full_recipe_is_the_default_and_has_the_guide_s_figures(monkeypatch):
     monkeypatch.delenv("MAYA_DATA", raising=False)
+    monkeypatch.delenv("MAYA_INIT", raising=False)
     runs = stages("recipe=maya_8xh100")
-    assert list(runs) == ["encoder", "align", "joint", "polish"]
-    assert [run.max_steps for run in runs.values()] == [200_000, 20_000, 150_000, 20_000]
+    assert list(runs) == ["init", "encoder", "align", "joint", "polish"]
+    trained = list(runs.values())[1:]
+    assert [run.max_steps for run in trained] == [200_000, 20_000, 150_000, 20_000]
+    assert [Path(run.init_from).parent.name for run in trained] == ["init", "encoder", "align", "joint"]
+    assert runs["init"].init == InitConfig(path=None, include=["encoder"])
+    assert runs["polish"].select == SelectConfig(share=0.1)
+    assert {run.data.valid_llm for run in trained} == {20}
     assert {(run.accelerator, run.precision, run.grad_accum) for run in runs.values()} == {
         ("cuda", "bf16-mixed", 4)
     }
@@ -91,6 +100,7 @@ def test_the_demos_take_one_path_on_the_cpu_under_their_own_folder(recipe, langs
 def test_the_demos_do_the_same_in_all_stages_but_their_length():
     quick, full = stages("recipe=demo_quick"), stages("recipe=demo")
     assert {run.save_every for run in quick.values()} == {5}
+    assert {run.select for run in (*quick.values(), *full.values())} == {None}
     for stage, run in quick.items():
         assert run.max_steps < full[stage].max_steps
         for key in ("task", "train", "lr", "encoder", "heads", "projector", "prompt", "corruption"):
@@ -121,3 +131,13 @@ def test_the_demo_of_the_real_gemma_hears_as_the_demo_does_and_makes_no_llm():
 def test_the_full_recipe_names_its_vocabulary():
     runs = compose(["recipe=maya_8xh100"])
     assert {run.vocab_size for run in runs} == {8192}
+
+
+def test_a_language_is_added_with_the_older_model_as_teacher(monkeypatch):
+    monkeypatch.setenv("MAYA_INIT", "old/model")
+    runs = {run.stage: run for run in compose(["recipe=add_language"], CONFIGS)}
+    assert (runs["init"].init.path, runs["init"].init.include) == ("old/model", ["encoder", "heads"])
+    assert (runs["encoder"].distill.teacher, runs["encoder"].optim.schedule) == ("old/model", "wsd")
+    monkeypatch.delenv("MAYA_INIT")
+    with pytest.raises(LaunchError, match=r"stage encoder: no value given for distill\.teacher"):
+        check_files(compose(["recipe=add_language"], CONFIGS)[1:])

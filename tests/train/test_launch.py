@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from maya_train.compose import compose
 from maya_train.errors import LaunchError
 from maya_train.launch import (
     Launch,
+    build_strategy,
     check_devices,
     check_files,
     check_llm,
@@ -15,6 +17,7 @@ from maya_train.launch import (
     resolve,
     resolve_chain,
 )
+from maya_train.strategies.deepspeed import DeepSpeed
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 UNDER_FABRIC = {"LT_CLI_USED": "1", "LT_DEVICES": "1", "LT_NUM_NODES": "1"}
@@ -232,3 +235,64 @@ def test_an_llm_that_comes_with_the_model_needs_no_folder(tmp_path):
     root = prepared_folder(tmp_path)
     (root / "align" / "model" / "llm").mkdir(parents=True)
     check_files(compose(["recipe=demo", "stage=joint", f"run_dir={root}"], CONFIGS))
+
+
+SRUN = {"SLURM_NTASKS": "8", "SLURM_STEP_NUM_TASKS": "8", "SLURM_STEP_NUM_NODES": "2", "SLURM_PROCID": "5"}
+
+
+def test_srun_gives_the_processes_and_the_rank():
+    found = settled(**SRUN)
+    assert (found.devices, found.num_nodes) == (4, 2)
+    assert launch.rank(SRUN) == 5
+    assert launch.rank(SRUN | {"RANK": "1"}) == 1
+    with pytest.raises(LaunchError, match="devices=8 differs from srun's 4; leave devices= out under srun"):
+        settled("devices=8", **SRUN)
+    with pytest.raises(
+        LaunchError, match="8 tasks on 3 nodes: give srun --ntasks-per-node, one task a device"
+    ):
+        settled(**SRUN | {"SLURM_STEP_NUM_NODES": "3"})
+
+
+def test_a_batch_script_without_srun_is_refused_before_it_waits_for_ever():
+    with pytest.raises(LaunchError, match="SLURM_NTASKS=8, but srun has not started this process"):
+        settled(SLURM_NTASKS="8")
+    assert settled(SLURM_NTASKS="8", SLURM_JOB_NAME="bash").devices == 1  # somebody types there
+    environ = {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2", "SLURM_NTASKS": "1"}
+    assert settled(**environ).devices == 2  # torchrun in a batch script
+
+
+def test_machines_that_could_not_meet_are_refused():
+    runs = compose(["recipe=demo", "num_nodes=2"], CONFIGS)
+    with pytest.raises(
+        LaunchError, match="num_nodes=2 without a launcher needs NODE_RANK, MASTER_PORT in the"
+    ):
+        resolve_chain(runs, {"MASTER_ADDR": "node-0"})
+    met = {"NODE_RANK": "0", "MASTER_ADDR": "node-0", "MASTER_PORT": "29500"}
+    assert resolve_chain(runs, met).num_processes == 2
+
+
+@pytest.mark.parametrize("by_cli", [True, False])
+def test_processes_are_launched_once(monkeypatch, by_cli):
+    launched = []
+    monkeypatch.setattr("lightning.fabric.Fabric.launch", lambda fabric: launched.append(fabric))
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    asked = Launch(devices=1, num_nodes=1, accelerator="cpu", precision="32-true", by_fabric_cli=by_cli)
+    make_fabric(stage("threads=1"), asked)
+    assert len(launched) == (0 if by_cli else 1)
+
+
+def test_a_run_that_joined_fewer_processes_than_were_started_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    alone = Launch(devices=1, num_nodes=1, accelerator="cpu", precision="32-true", by_fabric_cli=False)
+    with pytest.raises(LaunchError, match="2 processes were started, but this run joined 1 of them"):
+        make_fabric(stage("threads=1"), alone)
+
+
+def test_a_strategy_for_gpus_says_so_on_a_cpu():
+    pytest.importorskip("deepspeed")
+    run = stage()
+    run.strategy = DeepSpeed()
+    with pytest.raises(
+        LaunchError, match="strategy deepspeed needs CUDA devices, got accelerator cpu; choose"
+    ):
+        build_strategy(run, replace(settled(), devices=2))

@@ -1,90 +1,92 @@
-"""`maya-transcribe`: files to text on the command line, with a SpeechLLM or an acoustic model alone."""
+"""`maya-transcribe`: sound files to text on the command line, with a SpeechLLM or an acoustic model alone."""
 
 import argparse
-import json
+import io
+import os
 import sys
+import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from maya_encoder.hypothesis import Hypothesis
+from maya_bridge.transcribe_files.style import STYLES
+from maya_bridge.transcribe_files.writers import FORMATS
 
-OF_LLM = ("greedy", "beam", "speculative")
-OF_HEADS = ("ctc", "rnnt", "tdt")
+DECODES = ("greedy", "speculative", "beam", "ctc", "rnnt", "tdt")
+EPILOG = (
+    "exit status: 0 all files were transcribed; 1 some failed: each is named on standard error, the others "
+    "are transcribed; 2 wrong usage, a model that does not open, or one that cannot do what was asked"
+)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    result = argparse.ArgumentParser(prog="maya-transcribe", description="Write down what audio files say.")
+    result = argparse.ArgumentParser(
+        prog="maya-transcribe", description="Write down what sound files say.", epilog=EPILOG
+    )
     result.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="WAV, FLAC or what libsndfile reads"
+        "files", nargs="+", metavar="FILE", help="sound files, folders, patterns like 'calls/**/*.mp3', or -"
     )
     result.add_argument("--model", type=Path, required=True, metavar="DIR", help="a saved model folder")
     result.add_argument(
-        "--lang", required=True, help="language of all the files, like hi; auto where the LLM can tell"
+        "--lang", required=True, help="language of all the files, like hi; auto where the model can tell"
     )
     result.add_argument(
         "--decode",
-        choices=[*OF_LLM, *OF_HEADS],
-        help="greedy, beam or speculative: the LLM (greedy where there is one); ctc, rnnt or tdt: that head",
+        choices=DECODES,
+        help="greedy, speculative or beam: the LLM (greedy where there is one); ctc, rnnt or tdt: that head",
     )
-    result.add_argument("--hotwords", metavar="WORDS", help="names and terms that may be said: a,b,c")
-    result.add_argument("--timestamps", action="store_true", help="a line for every word, with its times")
-    result.add_argument("--batch-size", type=int, default=16, help="files decoded together")
+    result.add_argument("--hotwords", metavar="WORDS", default="", help="names that may be said: a,b,c")
+    result.add_argument("--batch-size", type=int, default=16, metavar="N", help="files decoded together")
     result.add_argument("--device", default="cpu", help="torch device")
-    result.add_argument(
-        "--json", action="store_true", help="one JSON object a file instead of a line of text"
-    )
+    result.add_argument("--int8", action="store_true", help="quantise the weights; CPU only")
+    _add_output(result)
     return result
 
 
+def _add_output(result: argparse.ArgumentParser) -> None:
+    group = result.add_argument_group("output")
+    group.add_argument("--format", choices=FORMATS, default="text", help="text unless told otherwise")
+    group.add_argument(
+        "--json", action="store_const", const="jsonl", dest="format", help="the same as --format jsonl"
+    )
+    group.add_argument(
+        "--timestamps", action="store_true", help="text: a line for every word, with its times"
+    )
+    group.add_argument(
+        "--style", choices=STYLES, default="raw", help="readable: sentences end at long pauses"
+    )
+    group.add_argument(
+        "--output", type=Path, metavar="DIR", help="a file for each transcript, in place of standard output"
+    )
+    group.add_argument(
+        "--resume",
+        type=Path,
+        metavar="FILE",
+        help="note finished work in FILE, and go on from it; with --output a file in that folder does so",
+    )
+    group.add_argument("--fresh", action="store_true", help="do all again, whatever was noted")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; errors of the user are one line, exit status 2."""
+    """Run the command; wrong usage is one line, exit status 2."""
     args = parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names may be any bytes
     try:
-        hypotheses = transcribe(args)
+        with tempfile.TemporaryDirectory(prefix="maya-transcribe-") as folder:
+            from maya_bridge.transcribe_files.command import run
+
+            return run(args, Path(folder))
+    except BrokenPipeError:  # `maya-transcribe ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("maya-transcribe: interrupted", file=sys.stderr)
+        return 130
     except (ValueError, LookupError, OSError) as error:
         print(f"maya-transcribe: {error}", file=sys.stderr)
         return 2
-    for path, hypothesis in zip(args.files, hypotheses, strict=True):
-        print(line(path, hypothesis, as_json=args.json, alone=len(args.files) == 1))
-        for word in hypothesis.words if args.timestamps and not args.json else ():
-            print(f"\t{word.start:.2f}\t{word.end:.2f}\t{word.confidence:.2f}\t{word.text}")
-    return 0
-
-
-def transcribe(args: argparse.Namespace) -> "Sequence[Hypothesis]":
-    """Load the model that the folder holds and run it."""
-    hotwords = [word.strip() for word in (args.hotwords or "").split(",") if word.strip()]
-    if (args.model / "llm").is_dir():
-        from maya_bridge.checkpoint import load
-        from maya_bridge.decoding.options import DecodeOptions
-
-        if hotwords and args.decode in OF_HEADS:
-            raise ValueError(f"`--hotwords` go to the LLM, got --decode {args.decode}")
-        options = DecodeOptions(hotwords=hotwords)
-        model = load(args.model, args.device)
-        return model.transcribe(args.files, args.lang, args.batch_size, args.decode or "greedy", options)
-    if args.decode in OF_LLM:
-        raise ValueError(
-            f"`--decode` must be ctc, rnnt or tdt for {args.model}, which holds no LLM, got {args.decode}"
-        )
-    from maya_encoder.checkpoint import load as load_acoustic
-
-    acoustic = load_acoustic(args.model, device=args.device)
-    request: dict[str, Any] = {"lang": args.lang, "batch_size": args.batch_size, "head": args.decode}
-    if hotwords:
-        request["phrases"] = hotwords
-    return acoustic.transcribe(args.files, **request)
-
-
-def line(path: Path, hypothesis: "Hypothesis", as_json: bool, alone: bool) -> str:
-    """Return what is printed for one file."""
-    if as_json:
-        return json.dumps({"file": str(path), **asdict(hypothesis)}, ensure_ascii=False)
-    return hypothesis.text if alone else f"{path}\t{hypothesis.text}"
 
 
 if __name__ == "__main__":

@@ -90,6 +90,12 @@ def _odd_head(llm: Any) -> str | None:
     return next((f"`{key}`" for key in OWN_WAYS if getattr(llm.config, key, None) is not None), None)
 
 
+def ends_in_its_head(llm: Any) -> bool:
+    """Return whether the LLM's logits are its output layer's, capped or not, and nothing else."""
+    own = type(llm).forward.__module__.startswith("transformers.")
+    return own and _odd_head(llm) is None
+
+
 def _at_once(llm: Any, inputs: Mapping[str, Tensor], wanted: Tensor, labels: Tensor) -> Tensor:
     def select(head: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
         return (args[0][wanted],)
@@ -102,12 +108,13 @@ def _at_once(llm: Any, inputs: Mapping[str, Tensor], wanted: Tensor, labels: Ten
     return F.cross_entropy(logits.float(), labels, reduction="sum")
 
 
-def _softcap(llm: Any) -> float | None:
+def softcap(llm: Any) -> float | None:
+    """Return what the LLM caps its logits at, None for no cap."""
     return getattr(llm.config, "final_logit_softcapping", None)
 
 
 def _chunked(llm: Any, hidden: Tensor, labels: Tensor) -> Tensor:
-    head, cap, rows = llm.get_output_embeddings(), _softcap(llm), rows_of(llm)
+    head, cap, rows = llm.get_output_embeddings(), softcap(llm), rows_of(llm)
 
     def part(hidden: Tensor, labels: Tensor) -> Tensor:
         logits = head(hidden)
@@ -189,7 +196,7 @@ def _liger(llm: Any, hidden: Tensor, labels: Tensor) -> Tensor:
         labels,
         bias=head.bias,
         reduction="sum",
-        softcap=_softcap(llm),
+        softcap=softcap(llm),
         accum_dtype=torch.float32,
     )
     return loss

@@ -90,7 +90,10 @@ def _told(row: int, decoded: Decoded, heard: Heard, options: DecodeOptions) -> D
     doubt = decoded.doubt
     if doubt is None and options.hallucination != "off":
         doubt = doubt_of(decoded, evidence.texts[row], heard.langs[row], options)
-    return replace(decoded, doubt=doubt, words=word_times(evidence, row, decoded.text, heard.durations[row]))
+    decoded = replace(decoded, doubt=doubt)
+    if not options.words:
+        return decoded
+    return replace(decoded, words=word_times(evidence, row, decoded.text, heard.durations[row]))
 
 
 def label_confidences(evidence: CTCEvidence) -> list[float]:

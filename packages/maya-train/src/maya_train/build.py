@@ -29,7 +29,9 @@ from maya_train.schema import RunConfig
 from maya_train.sources import TrainingData, cache_batches
 from maya_train.tasks import Task
 from maya_train.tasks.acoustic import AcousticTask
+from maya_train.tasks.distillation import Teacher, make_teacher
 from maya_train.tasks.encoder_cache import EncoderCache, fill, key_of
+from maya_train.tasks.encoder_part import add_encoder_lora, top_layers
 from maya_train.tasks.speech_llm import SpeechLLMTask
 from maya_train.tasks.text_copy import TextCopyTask
 
@@ -56,12 +58,15 @@ def build_task(
         acoustic = build_acoustic(cfg)
         if cfg.cache_encoder:
             cache = keep_outputs(fabric, cfg, data, acoustic, say)
-        task = AcousticTask(acoustic, cfg.train, cfg.loss, cache)
+        task = AcousticTask(
+            acoustic, cfg.train, cfg.loss, cache, _part(cfg, acoustic), _teacher(cfg, acoustic)
+        )
     else:
         model = build_speech_llm(cfg, say)
         if cfg.cache_encoder:
             cache = keep_outputs(fabric, cfg, data, model, say)
-        task = SpeechLLMTask(model, cfg.train, _corruption(cfg), cache)
+        part = _part(cfg, model.acoustic)
+        task = SpeechLLMTask(model, cfg.train, _corruption(cfg), cache, part, cfg.ctc_weight)
     hf_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would draw over ours
     task.made_by = {"recipe": cfg.recipe, "stage": cfg.stage, "llm": _llm_name(cfg)}
     return task, cache
@@ -88,6 +93,20 @@ def build_acoustic(cfg: RunConfig) -> AcousticModel:
     if cfg.init_from is not None:
         _adopt_weights(model, Path(cfg.init_from), set(cfg.train))
     return model
+
+
+def _part(cfg: RunConfig, acoustic: AcousticModel) -> nn.Module | None:
+    """What learns in the encoder's place, None for all of it."""
+    if cfg.encoder_lora is not None:
+        return add_encoder_lora(acoustic.encoder, **asdict(cfg.encoder_lora))
+    return None if cfg.encoder_top_layers is None else top_layers(acoustic.encoder, cfg.encoder_top_layers)
+
+
+def _teacher(cfg: RunConfig, acoustic: AcousticModel) -> Teacher | None:
+    if cfg.distill is None:
+        return None
+    settings = cfg.distill
+    return make_teacher(Path(str(settings.teacher)), acoustic, settings.weight, settings.temperature)
 
 
 def build_speech_llm(cfg: RunConfig, say: Say = lambda text: None) -> SpeechLLM:

@@ -21,7 +21,7 @@ STARTED_BY = "MAYA_TRAIN_STARTED_BY"
 
 USAGE = """usage: fabric run packages/maya-train/run.py [--devices N] [--accelerator cpu|cuda] [key=value ...]
        maya-train [key=value ...]
-       maya-train plan | calibrate [--help]
+       maya-train plan | calibrate | score | export [--help]
 
   recipe=NAME        a file of configs/recipe (default: the one in configs/config.yaml)
   stage=NAME         one of its stages; without it, all of them in order
@@ -100,12 +100,14 @@ def prepare(arguments: Sequence[str], environ: Mapping[str, str]) -> Prepared:
     from maya_train.compose import compose
     from maya_train.data_plan import check_plans
     from maya_train.launch import check_files, resolve_chain
+    from maya_train.preflight import check_folders
 
     overrides, configs = split_arguments(arguments)
     runs = compose(overrides, configs)
     check_plans(runs)
     launch = resolve_chain(runs, environ, overrides)
     check_files(runs)
+    check_folders(runs)
     return Prepared(runs, launch)
 
 

@@ -37,6 +37,7 @@ PLACE_KEYS = (
     "grad_accum",
     "accelerator",
     "threads",
+    "compile",
     "reader",
     "save_every",
     "valid_every",
@@ -51,10 +52,32 @@ PLACE_KEYS = (
     "data.valid_index",
     "data.valid_llm",
     "data.noise.cache",
+    "faults.max_skips",
+    "faults.max_skipped",
+    "faults.out_of_memory",
+    "faults.shrink",
+    "faults.worker_restarts",
+    "faults.hang_minutes",
+    "faults.desync_every",
 )
 """What says where and how watched a run is, not what it learns."""
 
-PATH_KEYS = ("init_from", "tokenizer", "data.index", "data.buckets_file")
+PATH_KEYS = (
+    "init_from",
+    "tokenizer",
+    "data.index",
+    "data.buckets_file",
+    "data.keep",
+    "init.path",
+    "select.model",
+    "distill.teacher",
+)
+
+INIT_KEYS = (
+    *("task", "init", "seed", "langs", "text", "tokenizer", "vocab_size"),
+    *("frontend", "specaugment", "encoder", "heads", "language_prompt"),
+)
+"""All that a stage of the task `init` depends on."""
 
 
 def find_configs(start: Path | None = None) -> Path:
@@ -120,12 +143,14 @@ def digest(cfg: RunConfig) -> str:
 def learnt(cfg: RunConfig) -> dict[str, Any]:
     """All that decides what is learnt, by dotted keys."""
     content = _flat(asdict(cfg))
-    for key in PATH_KEYS:
+    for key in content.keys() & set(PATH_KEYS):
         content[key] = _place(content[key], cfg.run_dir)
     if (llm := content.get("llm.path")) is not None and Path(llm).is_dir():  # else a hub id
         content["llm.path"] = _place(llm, cfg.run_dir)
     content["devices * num_nodes * grad_accum"] = (cfg.devices or 1) * (cfg.num_nodes or 1) * cfg.grad_accum
     left_out = ("reader.", "data.noise") if not content.get("data.noise.root") else ("reader.",)
+    if cfg.task == "init":
+        content = {key: value for key, value in content.items() if key.split(".")[0] in INIT_KEYS}
     return {
         key: value
         for key, value in content.items()

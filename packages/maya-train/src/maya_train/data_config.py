@@ -48,6 +48,8 @@ class DataConfig:
     """Corpora to train on; null: all that the index holds."""
     quarantine: int | str | None = None
     """Version of the index's quarantine that is left out; `latest`: the newest when the stage begins."""
+    keep: str | None = None
+    """List of the segments that alone are trained on, as `maya-train score` writes it; null: all."""
     noise: Any = None
     """Noise under the speech: the fields of `maya_data.audio.augment.NoiseConfig`; without a root, none."""
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from maya_data.loading.mask import latest_version
 from maya_data.planning.bucket_file import read_buckets
 from maya_data.planning.filters import LATEST, FilterConfig
+from maya_data.planning.keep_list import keep_digest
 from maya_data.planning.mix import MixConfig
 from maya_data.planning.plan_config import PlanConfig
 from maya_train.errors import ConfigError
 from maya_train.schema import RunConfig
 
 PINNED = "quarantine.version"
+KEEP = "keep.parquet"
 
 
 def plan_config(cfg: RunConfig) -> PlanConfig:
@@ -39,6 +41,7 @@ def plan_config(cfg: RunConfig) -> PlanConfig:
             langs=data.langs,
             corpora=data.corpora,
             quarantine=_version(cfg),
+            keep=keep_file(cfg),
         ),
         mix=data.mix or MixConfig(),
     )
@@ -64,7 +67,13 @@ def selection(cfg: RunConfig) -> tuple[object, ...]:
     data = cfg.data
     later = (data.max_chars_per_second, data.corpora, _version(cfg))
     first = (data.min_duration, data.max_duration, data.langs)
-    return first if later == (None, None, None) else (*first, *later)
+    chosen = first if later == (None, None, None) else (*first, *later)
+    return chosen if (keep := keep_file(cfg)) is None else (*chosen, keep_digest(keep))
+
+
+def keep_file(cfg: RunConfig) -> str | None:
+    """The list of the segments that alone are trained on: given, or made by the stage itself."""
+    return cfg.data.keep if cfg.select is None else str(Path(cfg.out_dir) / KEEP)
 
 
 def pin_quarantine(cfg: RunConfig, version: int) -> None:

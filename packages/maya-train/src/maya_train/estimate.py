@@ -124,7 +124,12 @@ class Estimate:
 def estimate(runs: Sequence[RunConfig], hardware: Hardware, speech: Speech | None = None) -> Estimate:
     """Work out what `runs` cost on `hardware`."""
     heard = speech or Speech()
-    return Estimate(runs[0].recipe, hardware, heard, [stage_cost(run, hardware, heard) for run in runs])
+    return Estimate(
+        runs[0].recipe,
+        hardware,
+        heard,
+        [stage_cost(run, hardware, heard) for run in runs if run.task != "init"],
+    )
 
 
 def stage_cost(cfg: RunConfig, hardware: Hardware, speech: Speech) -> StageCost:

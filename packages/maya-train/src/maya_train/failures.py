@@ -12,13 +12,24 @@ from maya_encoder.checkpoint import BadCheckpoint
 from maya_encoder.plugins import UnknownPlugin
 from maya_encoder.tokenizer import BadTokenizer
 from maya_train.checkpoints import BrokenCheckpoint
-from maya_train.errors import NO_ROOM, ConfigError, LaunchError
-from maya_train.loop import Diverged
+from maya_train.errors import FIRST_FAILURE, NO_ROOM, ConfigError, LaunchError
+from maya_train.faults.desync import Desync
+from maya_train.faults.memory import is_out_of_memory
+from maya_train.faults.skips import Diverged
 
 WRONG_INPUT = (ConfigError, LaunchError, UnknownPlugin, BadCheckpoint, BadTokenizer, BrokenCheckpoint)
-FAILED = (Diverged, TooManyBadSegments, CorruptAudio)
-FIRST = "maya/first_failure"
-LOST_PEER = re.compile(r"gloo|NCCL|closed by peer|reset by peer", re.IGNORECASE)
+FAILED = (Diverged, Desync, TooManyBadSegments, CorruptAudio)
+BETWEEN = (
+    (
+        re.compile(r"timed? ?out", re.IGNORECASE),
+        "a process has waited for another one in vain; the same command goes on from the last saved state",
+    ),
+    (
+        re.compile(r"gloo|NCCL|closed by peer|reset by peer", re.IGNORECASE),
+        "another process of this run has left without a word; the same command goes on from there",
+    ),
+)
+"""Signs in the words of a process group, and what they mean."""
 
 
 def report(error: BaseException) -> int | None:
@@ -41,15 +52,20 @@ def explain(error: BaseException) -> tuple[str, int]:
     """One sentence, or none for what only a traceback can explain, and the exit status."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; what is finished is kept, the same command goes on from there", 130
-    if isinstance(error, WRONG_INPUT):
-        return one_line(error), 2
+    return _sentence(error), 2 if isinstance(error, WRONG_INPUT) else 1
+
+
+def _sentence(error: BaseException) -> str:
+    said = one_line(error)
     if isinstance(error, OSError) and error.errno in NO_ROOM:
-        return f"no room on the disk: {one_line(error)}; what is finished is kept, make room and go on", 1
-    if isinstance(error, (*FAILED, OSError)):
-        return one_line(error), 1
-    if isinstance(error, RuntimeError) and dist.is_initialized() and LOST_PEER.search(str(error)):
-        return "another process of this run has left without a word; the same command goes on from there", 1
-    return "", 1
+        return f"no room on the disk: {said}; what is finished is kept, make room and go on"
+    if isinstance(error, (*WRONG_INPUT, *FAILED, OSError)):
+        return said
+    if is_out_of_memory(error):
+        return f"out of memory: {said}; run `maya-train calibrate`, or choose a strategy that shards"
+    if isinstance(error, RuntimeError) and dist.is_initialized():
+        return next((sentence for sign, sentence in BETWEEN if sign.search(str(error))), "")
+    return ""
 
 
 def one_line(error: BaseException) -> str:
@@ -68,7 +84,7 @@ def _first_failure(status: int) -> int | None:
         return None
     own = f"{dist.get_rank()} {status}"
     try:
-        first = _get_default_store().compare_set(FIRST, "", own).decode()
+        first = _get_default_store().compare_set(FIRST_FAILURE, "", own).decode()
     except RuntimeError:  # the process that kept the store has left: it was the first
         return 1
     return None if first == own else int(first.split()[1])

@@ -13,8 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from maya_train.cluster import check_meeting, num_started, processes, started_by
+from maya_train.cluster import rank as rank
 from maya_train.errors import LaunchError
 from maya_train.schema import Precision, RunConfig
+from maya_train.stage_files import check_other_models
 from maya_train.strategies import Capabilities, StrategyBundle
 
 if TYPE_CHECKING:
@@ -62,7 +65,8 @@ def resolve(cfg: RunConfig, environ: Mapping[str, str], overrides: Sequence[str]
         config, launcher = getattr(cfg, key), given.get(key)
         is_strict = key in typed or key in ("devices", "num_nodes")
         if is_strict and None not in (config, launcher) and config != launcher:
-            raise LaunchError(_conflict(key, config, launcher, by_cli))
+            starter = "fabric run" if by_cli else str(started_by(environ))
+            raise LaunchError(_conflict(key, config, launcher, starter))
         chosen[key] = config if launcher is None else launcher
     if by_cli and (name := environ.get("LT_STRATEGY")) not in (None, cfg.strategy.name):
         raise LaunchError(f"--strategy {name} differs from strategy={cfg.strategy.name}; leave the flag out")
@@ -85,6 +89,7 @@ def resolve_chain(
     """Settle a chain of stages, which share one process group and so one answer; each run then holds it."""
     first = resolve(runs[0], environ, overrides)
     check_devices(runs[0], first)
+    check_meeting(first.num_nodes, environ, by_fabric_cli=first.by_fabric_cli)
     for run in runs:
         other = resolve(run, environ, overrides)
         for key in KEYS:
@@ -100,11 +105,23 @@ def resolve_chain(
         if (width := run.data.sync_width) % first.num_processes:
             wanted = f"a multiple of the {first.num_processes} processes"
             raise LaunchError(f"stage {run.stage}: `data.sync_width` must be {wanted}, got {width}")
-    build_strategy(runs[0], first)
+    bundle = build_strategy(runs[0], first)
     for run in runs:
+        _check_faults(run, bundle.capabilities)
         run.devices, run.num_nodes = first.devices, first.num_nodes
         run.accelerator, run.precision = first.accelerator, first.precision  # type: ignore[assignment]
     return first
+
+
+def _check_faults(run: RunConfig, capabilities: Capabilities) -> None:
+    """Refuse settings of `faults` that have no effect under the strategy."""
+    try:
+        run.faults.check_strategy(
+            shares_model=capabilities.sharded or capabilities.owns_accumulation,
+            timeout_minutes=getattr(run.strategy, "timeout_minutes", None),
+        )
+    except ValueError as error:
+        raise LaunchError(f"stage {run.stage}: {error}") from None
 
 
 def check_devices(cfg: RunConfig, launch: Launch) -> None:
@@ -126,6 +143,7 @@ def check_files(runs: Sequence[RunConfig]) -> None:
     check_llm(runs)
     made = {str(Path(run.out_dir) / "model") for run in runs}
     for run in runs:
+        check_other_models(run, made)
         _check_index(run, run.data.index)
         if run.data.valid_index is not None:
             _check_index(run, run.data.valid_index)
@@ -149,6 +167,11 @@ def check_llm(runs: Sequence[RunConfig]) -> None:
         if source == "folder" and path not in made and _is_missing_folder(path) and _has_start(run, made):
             what = "no value given" if path is None else f"{path}: no such folder"
             raise LaunchError(f"stage {run.stage}: llm.path: {what}; give a model folder or a hub id")
+        if source == "folder" and path not in made and not run.llm.hub and not Path(str(path)).is_dir():
+            raise LaunchError(
+                f"stage {run.stage}: llm.path: {path}: no such folder; to fetch that id from the Hugging Face"
+                " hub, set llm.hub=true"
+            )
         missing = [name for name in (PACKAGE, *HELPERS) if source == "gguf" and find_spec(name) is None]
         if missing:
             raise LaunchError(
@@ -208,6 +231,11 @@ def build_strategy(cfg: RunConfig, launch: Launch) -> StrategyBundle:
         )
     except ValueError as error:
         raise LaunchError(str(error)) from None
+    if bundle.capabilities.needs_cuda and launch.accelerator != "cuda":
+        raise LaunchError(
+            f"strategy {cfg.strategy.name} needs CUDA devices, got accelerator {launch.accelerator};"
+            " choose strategy=fsdp or strategy=ddp"
+        )
     return bundle
 
 
@@ -224,19 +252,14 @@ def make_fabric(cfg: RunConfig, launch: Launch) -> "tuple[Fabric, Capabilities]"
         accelerator=launch.accelerator,
         devices=launch.devices,
         num_nodes=launch.num_nodes,
-        precision=launch.precision,  # type: ignore[arg-type]
+        precision=bundle.precision or launch.precision,  # type: ignore[arg-type]
         strategy=bundle.strategy,
     )
     if not launch.by_fabric_cli:
         fabric.launch()
-    if (wanted := int(os.environ.get("WORLD_SIZE", "1"))) != fabric.world_size:
+    if (wanted := num_started(os.environ)) != fabric.world_size:
         raise LaunchError(f"{wanted} processes were started, but this run joined {fabric.world_size} of them")
     return fabric, bundle.capabilities
-
-
-def rank(environ: Mapping[str, str]) -> int:
-    """This process's rank, before there is a process group."""
-    return int(environ.get("RANK") or environ.get("LOCAL_RANK") or 0)
 
 
 def _from_launcher(environ: Mapping[str, str], by_cli: bool) -> dict[str, Any]:
@@ -249,10 +272,7 @@ def _from_launcher(environ: Mapping[str, str], by_cli: bool) -> dict[str, Any]:
         values["devices"] = _count(given.get("devices", "1"))
         values["num_nodes"] = int(given.get("num_nodes", "1"))
         return values
-    if "TORCHELASTIC_RUN_ID" in environ:  # plain torchrun: without this, each process would train alone
-        local = int(environ["LOCAL_WORLD_SIZE"])
-        return {"devices": local, "num_nodes": int(environ["WORLD_SIZE"]) // local}
-    return {}
+    return dict(processes(environ))
 
 
 def _count(devices: str) -> int | None:
@@ -264,9 +284,10 @@ def _count(devices: str) -> int | None:
     return int(devices)
 
 
-def _conflict(key: str, config: object, launcher: object, by_cli: bool) -> str:
-    flag = f"--{key.replace('_', '-')}" if by_cli else "torchrun's"
-    say = f"give {flag}, not {key}=, under `fabric run`" if by_cli else f"leave {key}= out under torchrun"
+def _conflict(key: str, config: object, launcher: object, starter: str) -> str:
+    by_cli = starter == "fabric run"
+    flag = f"--{key.replace('_', '-')}" if by_cli else f"{starter}'s"
+    say = f"give {flag}, not {key}=, under `fabric run`" if by_cli else f"leave {key}= out under {starter}"
     return f"{key}={config} differs from {flag} {launcher}; {say}"
 
 

@@ -19,8 +19,15 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from maya_data.loading.batch import Batch
+from maya_data.loading.stream import LoaderProcessDied
+from maya_train.counters import Counters as Counters
+from maya_train.faults import hang
+from maya_train.faults.guard import Guard
+from maya_train.faults.memory import Overrun
+from maya_train.faults.skips import Diverged as Diverged
+from maya_train.faults.skips import Verdict
 from maya_train.gauges import Gauges
-from maya_train.optim import build_optimizer, schedule, set_rates
+from maya_train.optim import schedule, set_rates
 from maya_train.preemption import Preempted, StopFlag, watch_signals
 from maya_train.progress import StepProgress, Stopwatch
 from maya_train.randomness import restore_random_state, seed_rank, untouched_randomness
@@ -29,28 +36,8 @@ from maya_train.schema import RunConfig
 from maya_train.strategies import Capabilities
 from maya_train.tasks import Moment, Task, Work
 from maya_train.training_state import TrainingState
-
-MAX_SKIPS = 10  # steps in a row without a finite gradient before the run gives up
-
-
-class Diverged(RuntimeError):
-    """Too many steps in a row had no finite gradient."""
-
-
-@dataclass
-class Counters:
-    """What a run has done so far; saved with it."""
-
-    step: int = 0
-    batches: int = 0
-    """Batches of all ranks together: the position in the plan."""
-    audio_seconds: float = 0.0
-    skipped: int = 0
-    skips_in_a_row: int = 0
-    seconds: float = 0.0
-    """Wall time in steps, without validation and saving."""
-    wall_seconds: float = 0.0
-    """All wall time, over all starts up to their last saved state."""
+from maya_train.updates import held_back, make_updates
+from maya_train.wrapping import set_up, whole_weights
 
 
 @dataclass
@@ -73,12 +60,14 @@ class Trainer:
         self.out_dir = Path(cfg.out_dir)
         self.counters = Counters()
         self._counted_until = hooks.started
-        self._clips_itself = capabilities.clips_itself
+        self._capabilities = capabilities
         self._begins = {**dict.fromkeys(task.trained(), 0), **task.begins(cfg.max_steps)}
         assert isinstance(task, nn.Module)
-        optimizer = build_optimizer(task.trained(), cfg.lr, cfg.optim)
-        self._module, self._optimizer = fabric.setup(task, optimizer)
+        self._module, self._optimizer = set_up(fabric, cfg, task, capabilities)
+        self._updates = make_updates(fabric, self._module, self._optimizer, cfg.grad_clip, capabilities)
         self._state = TrainingState(fabric, cfg, self._module, self._optimizer, capabilities)
+        self._guard = Guard(fabric, cfg, self._module.module, capabilities)
+        self._tell = self._say
         self._gauges = Gauges(fabric, cfg)
         self._log = RunLog(cfg, enabled=fabric.is_global_zero)
         scores = self.out_dir / "validation.jsonl"
@@ -98,6 +87,7 @@ class Trainer:
             warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
             stack.enter_context(self._log)
             stack.enter_context(self._valid_log)
+            stack.enter_context(self._guard.watch)
             if restarted:
                 self._log.write({"event": "resume", "step": self.counters.step})
             if resumed is None or resumed.random is None:
@@ -115,10 +105,13 @@ class Trainer:
         with untouched_randomness():
             batches = self.hooks.batches(self.counters.batches // self.fabric.world_size)
         self.task.set_modes()
+        self._tell = progress.say
         while self.counters.step < self.cfg.max_steps:
             watch = Stopwatch()
+            self._at(hang.READING)
             works = self._fetch(batches)
             data_seconds = watch.lap()
+            self._at(hang.ADDING)
             tokens, audio_seconds, stops = self._sums(works, stop)
             if stops:
                 self._save()
@@ -127,7 +120,7 @@ class Trainer:
                 raise Preempted(self.counters.step)
             record = self._step(works, tokens)
             step_seconds = watch.lap()
-            self._count(works, audio_seconds, data_seconds + step_seconds)
+            self._count(audio_seconds, data_seconds + step_seconds)
             record |= {"audio_seconds": round(audio_seconds, 3), "skipped": self.counters.skipped}
             record["time"] = {"step": round(step_seconds, 4), "data": round(data_seconds, 4)}
             self._gauges.read(works, record)
@@ -137,8 +130,18 @@ class Trainer:
 
     def _fetch(self, batches: Iterator[Batch]) -> list[Work]:
         with untouched_randomness():
-            found = [next(batches) for _ in range(self.cfg.grad_accum)]
-            return [self.task.prepare(batch.to(self.fabric.device)) for batch in found]
+            found = [self._next(batches) for _ in range(self.cfg.grad_accum)]
+            parts = [part for batch in found for part in self._guard.cut(batch, self.counters)]
+            return [self.task.prepare(batch.to(self.fabric.device)) for batch in parts]
+
+    def _next(self, batches: Iterator[Batch]) -> Batch:
+        if self._guard.inject is not None:
+            self._guard.inject.before_reading(self.counters.step + 1)
+        while True:
+            try:
+                return next(batches)
+            except LoaderProcessDied as error:
+                self._guard.worker_died(self.counters.step + 1, error)
 
     def _sums(self, works: list[Work], stop: StopFlag) -> tuple[float, float, bool]:
         """Tokens and audio seconds of this step over all ranks, and whether one of them was asked to stop."""
@@ -162,73 +165,86 @@ class Trainer:
         step, total = self.counters.step, self.cfg.max_steps
         factors = {n: schedule(step, total, self.cfg.optim, start) for n, start in self._begins.items()}
         lr = set_rates(self._optimizer, factors)
+        if step in self._begins.values():
+            self.counters.usual_steps = 0  # another loss has entered: the usual one is not known yet
+        self._at(hang.PASSING)
+        self._guard.remember()
         names, sums = self._backward(works, Moment(step, total), tokens)
+        self._at(hang.AVERAGING)
+        if overruns := self._guard.overruns():
+            return self._out_of_memory(works, overruns) | {"tokens": int(tokens), "lr": lr}
+        self._guard.reduce(step + 1)
         self._drop_idle_gradients(step)
-        norm = self._clip()
-        values = torch.cat(
-            [self._reduce(sums), norm.to(sums).reshape(1)]
-        ).tolist()  # the one wait for the device
-        self._update(values[-1])
+        values: list[float] = []
+        verdicts: list[Verdict | None] = []
+
+        def accepts(norm: Tensor) -> bool:
+            joined = torch.cat([self._reduce(torch.stack(sums).sum(0)), norm.to(sums[0]).reshape(1)])
+            values.extend(joined.tolist())  # the one wait for the device
+            verdicts.append(self._guard.judge(self.counters, values[0] / tokens, values[-1]))
+            self._at(hang.STEPPING)
+            return verdicts[0] is None
+
+        if self._updates.apply(accepts):
+            self._state.after_update()
+            self._guard.take_in(self.counters, values[0] / tokens)
+        elif verdicts[0] is not None:
+            self._guard.skip(verdicts[0], works, [each[0] for each in sums], self.counters)
         record: dict[str, Any] = {"step": step + 1, "loss": values[0] / tokens}
         for (name, by_token), value in zip(names, values[1:-1], strict=True):
             record[name] = value / tokens if by_token else value
         return {**record, "grad_norm": values[-1], "tokens": int(tokens), "lr": lr}
 
+    def _out_of_memory(self, works: list[Work], overruns: list[Overrun]) -> dict[str, Any]:
+        """Skip the step on all ranks, and cut later batches that are as long."""
+        self._updates.drop()
+        verdict = self._guard.lower(overruns, self.counters, self._tell)
+        self._guard.skip(verdict, works, [], self.counters)
+        return {"step": self.counters.step + 1, "loss": math.nan, "grad_norm": math.nan}
+
     def _backward(
         self, works: list[Work], moment: Moment, tokens: float
-    ) -> tuple[list[tuple[str, bool]], Tensor]:
+    ) -> tuple[list[tuple[str, bool]], list[Tensor]]:
         """Gradients of the mean over all tokens; returns the names and the local sums of what is logged."""
         names: list[tuple[str, bool]] = []
         sums: list[Tensor] = []
         for index, work in enumerate(works):
-            with self._no_sync(index < len(works) - 1):
-                loss = self._module(work, moment)
-                # The strategy averages over ranks, so the sum over ranks is that mean times their number.
-                self.fabric.backward(loss.loss_sum * (self.fabric.world_size / tokens))
-            names = [(name, True) for name in loss.parts] + [(name, False) for name in loss.counts]
-            logged = [loss.loss_sum.detach(), *loss.parts.values(), *loss.counts.values()]
-            sums.append(torch.stack([value.to(torch.float64) for value in logged]))
-        return names, torch.stack(sums).sum(0)
+            is_held = self._guard.reduces or index < len(works) - 1
+            with self._no_sync(is_held), self._guard.noticing(work):
+                names, logged = self._pass(work, moment, tokens)
+                sums.append(logged)
+            if self._guard.is_out_of_memory:
+                break
+        return names, sums
+
+    def _pass(self, work: Work, moment: Moment, tokens: float) -> tuple[list[tuple[str, bool]], Tensor]:
+        """Forward and backward of one batch, of which only gradients and a few numbers stay in memory."""
+        inject = self._guard.inject
+        if inject is not None:
+            inject.in_forward(moment.step + 1)
+        loss = self._module(work, moment)
+        loss_sum = loss.loss_sum if inject is None else inject.loss(moment.step + 1, loss.loss_sum)
+        # The strategy averages over ranks, so the sum over ranks is that mean times their number.
+        self.fabric.backward(loss_sum * (self.fabric.world_size / tokens), model=self._module)
+        names = [(name, True) for name in loss.parts] + [(name, False) for name in loss.counts]
+        logged = [loss_sum.detach(), *loss.parts.values(), *loss.counts.values()]
+        return names, torch.stack([value.to(torch.float64) for value in logged])
 
     def _no_sync(self, enabled: bool) -> AbstractContextManager[Any]:
-        return self.fabric.no_backward_sync(self._module, enabled=enabled)
+        return held_back(self.fabric, self._module, self._capabilities, enabled=enabled)
 
     def _drop_idle_gradients(self, step: int) -> None:
         """Where the loss is not in yet, gradients are zero; without them AdamW leaves the weights alone."""
+        if self._capabilities.owns_accumulation:
+            return  # their rate is 0 all the same
         for name, start in self._begins.items():
             if step < start:
                 for parameter in self.task.trained()[name].parameters():
                     parameter.grad = None
 
-    def _clip(self) -> Tensor:
-        if self._clips_itself:
-            return torch.zeros(())
-        limit = self.cfg.grad_clip or float("inf")
-        norm = self.fabric.clip_gradients(
-            self._module, self._optimizer, max_norm=limit, error_if_nonfinite=False
-        )
-        assert isinstance(norm, Tensor)
-        return norm.detach()
-
-    def _update(self, norm: float) -> None:
-        """Step, unless the norm of the reduced gradients (equal on all ranks) is not finite."""
-        if math.isfinite(norm):
-            self._optimizer.step()
-            self._state.after_update()
-            self.counters.skips_in_a_row = 0
-        else:
-            self.counters.skipped += 1
-            self.counters.skips_in_a_row += 1
-        self._optimizer.zero_grad()
-        if self.counters.skips_in_a_row >= MAX_SKIPS:
-            raise Diverged(
-                f"stage {self.cfg.stage}: {MAX_SKIPS} steps in a row up to step {self.counters.step + 1}"
-                " had no finite gradient; lower lr, or raise optim.warmup_steps"
-            )
-
-    def _count(self, works: list[Work], audio_seconds: float, seconds: float) -> None:
+    def _count(self, audio_seconds: float, seconds: float) -> None:
         self.counters.step += 1
-        self.counters.batches += len(works) * self.fabric.world_size
+        self.counters.batches += self.cfg.grad_accum * self.fabric.world_size
         self.counters.audio_seconds += audio_seconds
         self.counters.seconds += seconds
 
@@ -239,9 +255,11 @@ class Trainer:
 
     def _after_step(self, progress: StepProgress) -> None:
         step, last = self.counters.step, self.counters.step == self.cfg.max_steps
+        self._guard.compare(step)
         due = last or (self.cfg.valid_every > 0 and step % self.cfg.valid_every == 0)
         if self.hooks.validate is not None and due:
-            with untouched_randomness(), self._state.shown():
+            self._at(hang.VALIDATING)
+            with untouched_randomness(), self._state.shown(), whole_weights(self._module.module):
                 scores = self.hooks.validate(Moment(step, self.cfg.max_steps))
             self.task.set_modes()
             self._valid_log.write({"step": step, **scores})
@@ -252,8 +270,13 @@ class Trainer:
 
     def _save(self) -> None:
         if not self._state.is_saved(self.counters.step):
+            self._at(hang.SAVING)
             self._count_wall()
             self._state.save(self.counters.step, asdict(self.counters))
+
+    def _at(self, place: int) -> None:
+        """Tell the watch; a step that was counted is validated and saved under its own number."""
+        self._guard.watch.at(self.counters.step + (place not in hang.UNBOUND), place)
 
     def _say(self, text: str) -> None:
         if self.fabric.is_global_zero:

@@ -8,8 +8,6 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
-FLAT_SHARE = 0.9  # of a "wsd" run is spent at the full rate; the rest decays
-
 
 class OptimSettings(Protocol):
     """What this module reads of a run's `optim` section."""
@@ -31,6 +29,10 @@ class OptimSettings(Protocol):
         """One of cosine, wsd, constant."""
 
     @property
+    def decay_share(self) -> float:
+        """Part of the steps, the last ones, in which wsd decays."""
+
+    @property
     def min_lr_ratio(self) -> float:
         """Where the schedule ends, as a share of the full rate."""
 
@@ -46,7 +48,8 @@ def _decay(progress: float, settings: OptimSettings) -> float:
     if settings.schedule == "cosine":
         return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     if settings.schedule == "wsd":
-        return 1 - (1 - low) * max(0.0, (progress - FLAT_SHARE) / (1 - FLAT_SHARE))
+        flat = 1 - settings.decay_share
+        return 1 - (1 - low) * max(0.0, (progress - flat) / (1 - flat))
     return 1.0
 
 

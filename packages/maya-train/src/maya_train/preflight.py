@@ -6,13 +6,18 @@ the command line; if it starts our run.py, a run that cannot work ends there: on
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from maya_train.errors import LaunchError
 from maya_train.preemption import EXIT_STATUS, pass_on_signals
+
+if TYPE_CHECKING:
+    from maya_train.schema import RunConfig
 
 FABRIC_OPTIONS = (
     "accelerator",
@@ -36,6 +41,35 @@ def torchrun_handler() -> Callable[[Any], Any]:
         pass_on_signals()
         sys.excepthook = partial(leave_as_the_workers_did, sys.excepthook)
     return _no_rendezvous
+
+
+def check_folders(runs: "Sequence[RunConfig]") -> None:
+    """Refuse a chain whose folders cannot be written, before anything is made or loaded.
+
+    Raises:
+        LaunchError: nothing can be written where a stage that is not finished has to write.
+    """
+    for run in runs:
+        folder = Path(run.out_dir)
+        if (folder / "DONE").is_file():
+            continue
+        try:
+            _try_to_write(folder)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise LaunchError(
+                f"stage {run.stage}: out_dir: {folder} cannot be written ({reason}); give another out_dir or"
+                " run_dir"
+            ) from None
+
+
+def _try_to_write(folder: Path) -> None:
+    """Write a file without a name into the folder, or into the nearest one above it that is there."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    with tempfile.TemporaryFile(dir=there) as file:
+        file.write(b"maya")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def leave_as_the_workers_did(

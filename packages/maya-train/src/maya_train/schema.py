@@ -9,10 +9,21 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal
 
+from maya_train.acoustic_sections import FrontendConfig as FrontendConfig
+from maya_train.acoustic_sections import LanguagePromptConfig as LanguagePromptConfig
+from maya_train.acoustic_sections import SpecAugmentConfig as SpecAugmentConfig
 from maya_train.data_config import DataConfig as DataConfig
+from maya_train.faults_config import FaultsConfig as FaultsConfig
+from maya_train.learning_config import AverageConfig as AverageConfig
+from maya_train.learning_config import CorruptionConfig as CorruptionConfig
+from maya_train.learning_config import OptimConfig as OptimConfig
 from maya_train.limits import at_least as _at_least
-from maya_train.limits import within as _within
 from maya_train.module_names import LANGUAGE_PROMPT, check_names, head_losses
+from maya_train.stage_checks import check_stage
+from maya_train.stage_config import DistillConfig as DistillConfig
+from maya_train.stage_config import EncoderLoraConfig as EncoderLoraConfig
+from maya_train.stage_config import InitConfig as InitConfig
+from maya_train.stage_config import SelectConfig as SelectConfig
 
 Precision = Literal["32-true", "bf16-mixed", "bf16-true", "64-true"]
 
@@ -39,113 +50,28 @@ LATER_KEYS = {
     "data.max_chars_per_second": None,
     "data.corpora": None,
     "data.quarantine": None,
+    "data.keep": None,
+    "faults.spike_factor": None,
+    "faults.spike_steps": None,
+    "faults.inject": [],
+    "ctc_weight": 0.0,
+    "distill": None,
+    "encoder_lora": None,
+    "encoder_top_layers": None,
+    "init": None,
+    "optim.decay_share": 0.1,
+    "select": None,
 }
 """Keys that came after the first release, with the values that mean what was done before: at these they are
 no part of a run's identity, so that a stage that was finished stays finished."""
 
 UNUSED: dict[str, tuple[str, ...]] = {
     "acoustic": ("projector", "llm", "prompt", "corruption"),
+    "init": ("projector", "llm", "prompt", "corruption"),
     "text_copy": ("encoder", "language_prompt", "projector"),
     "speech_llm": (),
 }
 """Task -> keys that it never reads: emptied after checking, so that they cannot change a stage's digest."""
-
-
-@dataclass(kw_only=True)
-class LanguagePromptConfig:
-    """The language as an input behind the encoder; the arguments of `maya_encoder.language_prompt`."""
-
-    num_prompts: int = 128
-    """Length of the one-hot vector; places beyond the languages in use are room to grow."""
-    lang_prompts: dict[str, int] | None = None
-    """Place of each language in it; null: its place in `langs`."""
-
-
-@dataclass(kw_only=True)
-class OptimConfig:
-    """AdamW and its learning-rate schedule; the peak rates are in `lr`."""
-
-    betas: tuple[float, float] = (0.9, 0.98)
-    """Decay of AdamW's two moments."""
-    weight_decay: float = 0.01
-    """Decoupled weight decay; norms, biases and embeddings get none."""
-    warmup_steps: int = 0
-    """Steps of linear warm-up from 0."""
-    schedule: Literal["cosine", "wsd", "constant"] = "cosine"
-    """Shape after the warm-up; wsd keeps the peak and decays over the last tenth."""
-    min_lr_ratio: float = 0.02
-    """Last rate as a fraction of the peak."""
-
-    def __post_init__(self) -> None:
-        """Refuse impossible numbers."""
-        _at_least("warmup_steps", self.warmup_steps, 0)
-        _within("min_lr_ratio", self.min_lr_ratio, 0.0, 1.0)
-
-
-@dataclass(kw_only=True)
-class CorruptionConfig:
-    """Noise on what the LLM is fed in training, against copying its own past and exact positions."""
-
-    token_swap: float = 0.1
-    """Probability that an input token of the text is replaced by a random one."""
-    frame_swap: float = 0.03
-    """Probability that a speech position is replaced by another of the batch."""
-    frame_drop: float = 0.01
-    """Probability that a speech position is dropped."""
-
-    def __post_init__(self) -> None:
-        """Refuse what is no probability."""
-        for key in ("token_swap", "frame_swap", "frame_drop"):
-            _within(key, getattr(self, key), 0.0, 1.0)
-
-
-@dataclass(kw_only=True)
-class AverageConfig:
-    """Weights that are a mean over the training; they are what is handed on. One of the three may be set."""
-
-    ema: float = 0.0
-    """Moving average: the share that stays at each step, such as 0.999; it is validated too. 0: none."""
-    last: int = 0
-    """Mean of as many of the last training states; so many are kept. 0: none."""
-    best: int = 0
-    """Mean of as many of the training states with the best validation; so many are kept. 0: none."""
-
-    def __post_init__(self) -> None:
-        """Refuse impossible numbers, and more than one kind of mean."""
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"`ema` must be 0 or more and less than 1, got {self.ema}")
-        _at_least("last", self.last, 0)
-        _at_least("best", self.best, 0)
-        if len(given := [key for key in ("ema", "last", "best") if getattr(self, key)]) > 1:
-            raise ValueError(f"one kind of mean at a time: unset `{given[0]}` or `{given[1]}`")
-
-
-@dataclass(kw_only=True)
-class FrontendConfig:
-    """Log-mel features; the arguments of `maya_encoder.features.LogMel`."""
-
-    num_mels: int = 80
-    """Mel bins."""
-    frontend: Literal["modern", "legacy"] = "modern"
-    """Numerics of the recipe that a checkpoint was trained with."""
-    dither: float = 1.0e-5
-    """Standard deviation of the noise added to a waveform in training."""
-    sampling_rate: int = 16_000
-    """Hertz; audio at another rate is resampled when it is read."""
-
-
-@dataclass(kw_only=True)
-class SpecAugmentConfig:
-    """Masks over the features in training; the arguments of `maya_encoder.specaugment.SpecAugment`."""
-
-    num_freq_masks: int = 2
-    """Frequency masks an utterance."""
-    freq_width: int = 27
-    """Widest frequency mask, in mel bins."""
-    num_time_masks: int = 10
-    """Time masks an utterance."""
-    time_width: float = 0.05
-    """Widest time mask, as a fraction of the utterance."""
 
 
 @dataclass(kw_only=True)
@@ -177,6 +103,8 @@ class RunConfig:
     """Number format of the arithmetic; null: 32-true. Not float16: Gemma 3 overflows in it."""
     threads: int | None = None
     """Threads of one process; null: the cores of the machine shared among its processes."""
+    compile: bool = False
+    """Compile the layers of encoder and LLM with torch.compile; pays on GPUs, after minutes at the start."""
 
     max_steps: int = 1_000
     """Optimizer steps."""
@@ -202,8 +130,12 @@ class RunConfig:
     grad_clip: float = 1.0
     """Largest norm of the gradient; 0 turns clipping off."""
 
-    task: Literal["acoustic", "speech_llm", "text_copy"] = "acoustic"
-    """What is learnt: the acoustic heads, speech to LLM text, or the LLM's noisy copying of text."""
+    faults: FaultsConfig = field(default_factory=FaultsConfig)
+    """What is borne, what is watched, and when the run gives up."""
+
+    task: Literal["acoustic", "speech_llm", "text_copy", "init"] = "acoustic"
+    """What is learnt: the acoustic heads, speech to LLM text, or the LLM's noisy copying of text; `init`
+    opens a checkpoint and learns nothing."""
     train: list[str] = field(default_factory=lambda: ["encoder", "ctc", "rnnt"])
     """Modules whose weights change: encoder, language_prompt, a name in `heads`, projector, llm. All others
     are frozen and in eval mode."""
@@ -212,12 +144,24 @@ class RunConfig:
     loss: dict[str, float] = field(default_factory=dict)
     """Weight of the loss of each head, by its name in `heads`; 0 leaves it out. And `<head>_from`: the
     fraction of the steps after which that loss enters."""
+    ctc_weight: float = 0.0
+    """Share of a token's loss that a CTC token's loss is added with, where an LLM learns; 0: none."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Optimizer and schedule."""
     average: AverageConfig | None = None
     """Hand on a mean of the weights over the training; null: the last weights."""
     corruption: CorruptionConfig | None = None
     """Noise on the LLM's input in training; null: none."""
+    encoder_top_layers: int | None = None
+    """So many of the encoder's last layers learn where `train` names it; null: the whole encoder."""
+    encoder_lora: EncoderLoraConfig | None = None
+    """LoRA learns where `train` names the encoder; null: the encoder itself."""
+    init: InitConfig | None = None
+    """What the task `init` opens."""
+    select: SelectConfig | None = None
+    """Train on the cleanest part of each language, found by a scoring pass; null: on all of `data`."""
+    distill: DistillConfig | None = None
+    """Learn from an older model too, so that nothing is forgotten; null: no."""
     cache_encoder: bool = False
     """Make the outputs of a frozen encoder once and keep them; SpecAugment then draws its masks once."""
     cache_gib: float = 2.0
@@ -269,6 +213,7 @@ class RunConfig:
         _at_least("keep_best", self.keep_best, 0)
         _at_least("grad_clip", self.grad_clip, 0)
         self._check_modules()
+        check_stage(self)
         _check_langs("langs", self.langs)
         _check_langs("data.langs", self.data.langs or ())
         for module in ("encoder", LANGUAGE_PROMPT):

@@ -12,24 +12,29 @@ from pathlib import Path
 from typing import Any
 
 from lightning.fabric import Fabric
+from torch import nn
 
 from maya_data.loading.batch import Batch
+from maya_encoder import checkpoint
 from maya_encoder.tokenizer import Tokenizer
 from maya_train import compose, provenance
-from maya_train.build import build_task
+from maya_train.build import build_acoustic, build_task
 from maya_train.checkpoints.folders import latest
 from maya_train.data_plan import pin_quarantine
 from maya_train.errors import ConfigError
+from maya_train.initial import open_initial
 from maya_train.locks import only_writer
 from maya_train.loop import Counters, Hooks, fit
 from maya_train.progress import clock
 from maya_train.randomness import seed_rank
 from maya_train.schema import RunConfig
+from maya_train.scoring.selection import ensure_list
 from maya_train.sources import TrainingData, audio_batches, text_batches
 from maya_train.strategies import Capabilities
 from maya_train.tasks import Task
 from maya_train.tasks.encoder_cache import EncoderCache
 from maya_train.validate import make_validator
+from maya_train.wrapping import handed_on
 
 DONE = "DONE"
 IDENTITY = "identity.json"
@@ -43,10 +48,6 @@ def run_chain(
 ) -> list[Counters | None]:
     """Run stage after stage; None stands for one that was finished before."""
     capabilities = capabilities or Capabilities()
-    if capabilities.owns_accumulation or capabilities.sharded:
-        raise ConfigError(
-            "strategy: one that shards, or counts micro-batches itself, is not supported by this loop"
-        )
     return [run_stage(run, fabric, capabilities) for run in runs]
 
 
@@ -54,8 +55,11 @@ def run_stage(cfg: RunConfig, fabric: Fabric, capabilities: Capabilities) -> Cou
     """Train one stage to its end and write its model; nothing is done where that has happened before."""
     out_dir, started = Path(cfg.out_dir), time.perf_counter()
     with named(cfg):
-        data = TrainingData.open(cfg)
-        data.plan.num_steps(fabric.world_size)
+        if cfg.select is not None:
+            ensure_list(fabric, cfg, partial(_say, fabric))
+        data = None if cfg.task == "init" else TrainingData.open(cfg)
+        if data is not None:
+            data.plan.num_steps(fabric.world_size)
         identity = identify(cfg, data)
     if (out_dir / DONE).is_file():
         refuse_other_run(cfg, identity)
@@ -65,7 +69,36 @@ def run_stage(cfg: RunConfig, fabric: Fabric, capabilities: Capabilities) -> Cou
         fabric.barrier()
         refuse_other_run(cfg, identity)
         fabric.barrier()
+        if data is None:
+            return _begin(cfg, fabric, identity, started)
         return _train(cfg, fabric, capabilities, data, identity, started)
+
+
+def _begin(cfg: RunConfig, fabric: Fabric, identity: Identity, started: float) -> Counters:
+    """The task `init`: open a checkpoint, grow it, and leave it as the model of the stage."""
+    say, out_dir = partial(_say, fabric), Path(cfg.out_dir)
+    counters = Counters()
+    if fabric.is_global_zero:
+        _write_start(cfg, identity)
+        seed_rank(cfg.seed, 0)
+        with named(cfg):
+            model = open_initial(cfg, build_acoustic, say)
+        opened = None if cfg.init is None else cfg.init.path
+        made_by = {"recipe": cfg.recipe, "stage": cfg.stage, "init": opened}
+        checkpoint.save(model, out_dir / "model", extra_config={"made_by": made_by})
+        counters.wall_seconds = time.perf_counter() - started
+        _write_json(out_dir / DONE, _record(identity, counters))
+    fabric.barrier()
+    say(f"{cfg.stage}: done, model in {out_dir / 'model'}")
+    return counters
+
+
+def _write_start(cfg: RunConfig, identity: Identity) -> None:
+    """What is known of a stage before its first step."""
+    out_dir = Path(cfg.out_dir)
+    compose.save(cfg, out_dir / "config.yaml")
+    provenance.record(out_dir)
+    _write_json(out_dir / IDENTITY, identity)
 
 
 def _train(
@@ -78,18 +111,19 @@ def _train(
 ) -> Counters:
     say, out_dir = partial(_say, fabric), Path(cfg.out_dir)
     if fabric.is_global_zero:
-        compose.save(cfg, out_dir / "config.yaml")
         pin_quarantine(cfg, data.plan.mask)
-        provenance.record(out_dir)
-        _write_json(out_dir / IDENTITY, identity)
+        _write_start(cfg, identity)
     seed_rank(cfg.seed, 0)  # the same weights on all ranks
     with named(cfg):
         task, cache = build_task(fabric, cfg, data, say)
         hooks = _hooks(fabric, cfg, data, task, cache, started)
     counters = fit(fabric, cfg, task, hooks, capabilities)
     fitted = time.perf_counter()
+    assert isinstance(task, nn.Module)
+    with handed_on(task, keeps=fabric.is_global_zero):
+        if fabric.is_global_zero:
+            task.save(out_dir / "model")
     if fabric.is_global_zero:
-        task.save(out_dir / "model")
         counters.wall_seconds += time.perf_counter() - fitted
         _write_json(out_dir / DONE, _record(identity, counters))
     fabric.barrier()
@@ -108,15 +142,19 @@ def named(cfg: RunConfig) -> Iterator[None]:
         raise ConfigError(f"stage {cfg.stage}: {' '.join(str(error).split())}") from error
 
 
-def identify(cfg: RunConfig, data: TrainingData) -> Identity:
+def identify(cfg: RunConfig, data: TrainingData | None) -> Identity:
     """What decides the outcome of a stage, as digests."""
     llm = getattr(cfg.llm, "path", None)
+    more = {} if cfg.distill is None else {"teacher": cfg.distill.teacher}
+    more |= {} if cfg.init is None else {"init": cfg.init.path}
+    others = {key: _parent_digest(Path(path)) for key, path in more.items() if path is not None}
     return {
         "config": compose.digest(cfg),
-        "data": data.plan.fingerprint,
+        "data": "" if data is None else data.plan.fingerprint,
         "tokenizer": Tokenizer.load(cfg.tokenizer).sha256[:16],
         "init_from": "" if cfg.init_from is None else _parent_digest(Path(cfg.init_from)),
         "llm": "" if llm is None else _parent_digest(Path(llm)),
+        **others,
     }
 
 

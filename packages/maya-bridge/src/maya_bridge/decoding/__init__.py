@@ -170,7 +170,7 @@ def _judged(row: int, decoded: Decoded, task: Task, heard: Heard, options: Decod
         decoded = decoded.with_text("" if evidence is None else evidence.texts[row], doubt)
     if options.script == "native":
         decoded = replace(decoded, text=in_script(decoded.text, lang))
-    if evidence is None:
+    if evidence is None or not options.words:
         return decoded
     return replace(decoded, words=word_times(evidence, row, decoded.text, heard.durations[row]))
 

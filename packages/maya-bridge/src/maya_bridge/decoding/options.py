@@ -44,13 +44,20 @@ class SpeculativeOptions:
     """relaxed: and at most this much less probable than the best one (natural logarithm)."""
     max_entropy: float = 0.05
     """gate: mean entropy of the CTC frames, in nats, up to which the draft is taken as it is."""
+    lang_max_entropies: Mapping[str, float] = field(default_factory=dict)
+    """`max_entropy` of single languages."""
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, ("exact", "relaxed", "gate"))
         check_positive(top_k=self.top_k)
-        for key in ("max_gap", "max_entropy"):
-            if not getattr(self, key) >= 0:
-                raise ValueError(f"`{key}` must be 0 or more, got {getattr(self, key)}")
+        own = {f"lang_max_entropies[{lang}]": value for lang, value in self.lang_max_entropies.items()}
+        for key, value in {"max_gap": self.max_gap, "max_entropy": self.max_entropy, **own}.items():
+            if not value >= 0:
+                raise ValueError(f"`{key}` must be 0 or more, got {value}")
+
+    def entropy_limit(self, lang: str) -> float:
+        """Return the entropy up to which a draft of a language is taken as it is."""
+        return self.lang_max_entropies.get(lang, self.max_entropy)
 
 
 @dataclass(kw_only=True)
@@ -85,6 +92,8 @@ class DecodeOptions:
     """Hotwords in one prompt."""
     speculative: SpeculativeOptions = field(default_factory=SpeculativeOptions)
     """How a draft is verified."""
+    words: bool = True
+    """Find where each word is in the audio."""
 
     def __post_init__(self) -> None:
         check_choice("strategy", self.strategy, ("greedy", "beam", "speculative"))

@@ -33,7 +33,8 @@ class Decoded:
     passes: int = 0
     """Calls of the LLM that this utterance took part in, that for the prompt counted."""
     fallback: str | None = None
-    """Why the text is the CTC head's or empty: silence, loop or hallucination; None where it is the LLM's."""
+    """Why the text is the CTC head's or empty: silence, gate (so sure a draft that the LLM was not asked),
+    loop, leak (of hotwords) or hallucination; None where it is the LLM's."""
     doubt: str | None = None
     """What a check found wrong with the LLM's text, whatever became of it."""
     finished: bool = True

@@ -13,15 +13,20 @@ from torch import Tensor
 
 from maya_bridge.decoding.draft import Draft
 from maya_bridge.decoding.greedy import Task
-from maya_bridge.decoding.options import SpeculativeOptions
+from maya_bridge.decoding.options import SMALL_VOCABULARY, SpeculativeOptions
 from maya_bridge.decoding.result import Decoded
-from maya_bridge.decoding.state import LLMRun
+from maya_bridge.decoding.state import LazyLogits, LLMRun
 from maya_bridge.prompt import PromptBatch
 
 NONE = -1
 MAX_LOGITS = 2**27
 """Logits of one pass of a batch: half a gigabyte."""
 MIN_PROPOSED = 8
+FEW = 1
+"""Tokens proposed behind a pass that confirmed none, as the draft's place in the text is not sure then; on a
+CPU with an LLM of many tokens, where a pass takes the longer the more it reads."""
+AT_ONCE = 24
+"""Positions that get logits at a time; on a CPU so many cost hardly more than four."""
 
 
 @dataclass
@@ -35,9 +40,12 @@ class _Row:
     """Tokens, and <eos> in the end where nothing of the draft is left out."""
     done: bool = False
     finished: bool = False
+    confirmed: int = 1
+    """Proposals that the last pass confirmed."""
 
     def propose(self, limit: int, eos_id: int) -> None:
         """Propose `limit` tokens at most."""
+        self.confirmed = 0
         rest = self.draft.propose(self.ids)
         if rest is None:
             self.proposed = []
@@ -49,17 +57,23 @@ class _Row:
         proposed = self.proposed[:-1] if self.proposed[-1:] == [eos_id] else self.proposed
         return self.ids[-1:] + proposed
 
-    def take(self, row: int, task: Task, chosen: list[int], gains: list[float]) -> None:
-        """Go on with the tokens chosen behind what was fed, as far as they follow the proposals."""
-        for place, (token, gain) in enumerate(zip(chosen, gains, strict=True)):
+    def take(self, row: int, task: Task, start: int, chosen: list[int], gains: list[float]) -> bool:
+        """Go on with the tokens chosen behind what was fed, as far as they follow the proposals.
+
+        Returns:
+            Whether they follow all of them so far: those from number `start` on, one for each token.
+        """
+        for place, (token, gain) in enumerate(zip(chosen, gains, strict=True), start=start):
             self.score += gain
             if token == task.tokenizer.eos_id:
                 self.done = self.finished = True
-                return
+                return False
             self.ids.append(token)
             self.done = task.ends(row, self.ids)
             if self.done or self.proposed[place : place + 1] != [token]:
-                return
+                return False
+            self.confirmed += 1
+        return True
 
 
 def speculative(
@@ -87,7 +101,7 @@ def speculative(
     _check("drafts", drafts, task)
     if options.mode == "gate":
         _check("entropies", entropies, task)
-    sure = _sure_rows(options, entropies)
+    sure = _sure_rows(options, entropies, task.langs)
     found = {row: Decoded([], " ".join(drafts[row].split()), passes=0, fallback="gate") for row in sure}
     numbers = [row for row in range(len(drafts)) if row not in found]
     if numbers:
@@ -101,10 +115,13 @@ def _check(name: str, given: Sequence[object] | None, task: Task) -> None:
         raise ValueError(f"`{name}` must be one for each of {len(task.langs)} prompts, got {got}")
 
 
-def _sure_rows(options: SpeculativeOptions, entropies: Sequence[float] | None) -> list[int]:
+def _sure_rows(
+    options: SpeculativeOptions, entropies: Sequence[float] | None, langs: Sequence[str]
+) -> list[int]:
     if options.mode != "gate" or entropies is None:
         return []
-    return [row for row, entropy in enumerate(entropies) if entropy <= options.max_entropy]
+    pairs = enumerate(zip(entropies, langs, strict=True))
+    return [row for row, (entropy, lang) in pairs if entropy <= options.entropy_limit(lang)]
 
 
 def _start(drafts: Sequence[str], row: int, task: Task) -> _Row:
@@ -116,16 +133,15 @@ def _verify(
 ) -> dict[int, Decoded]:
     """Alternate between proposing and confirming until every row has ended."""
     found: dict[int, Decoded] = {}
-    going, logits = list(rows), torch.empty(0)
+    going = list(rows)
     while going:
         for row in going:
             own = rows[row]
-            own.propose(_limit(len(going), task, row, own), task.tokenizer.eos_id)
+            own.propose(_limit(len(going), task, row, own, run.device), task.tokenizer.eos_id)
         ids, lens = _padded([rows[row].fed(task.tokenizer.eos_id) for row in going], task, run.device)
-        logits = run.step(ids, lens) if len(run) else run.prefill_with(prompt, ids, lens, rows=going)
-        chosen, gains = _choose(logits, [rows[row] for row in going], run.rows, task, options)
+        logits = run.verify(ids, lens) if len(run) else run.verify_behind(prompt, ids, lens, rows=going)
+        _take(logits, [rows[row] for row in going], run.rows, task, options)
         for place, row in enumerate(going):
-            rows[row].take(row, task, chosen[place], gains[place])
             if rows[row].done:
                 own, passes = rows[row], int(run.passes[place])
                 found[row] = task.decoded(row, own.ids, own.score, passes, own.finished)
@@ -133,10 +149,31 @@ def _verify(
     return found
 
 
-def _limit(num_rows: int, task: Task, row: int, own: _Row) -> int:
-    """Return how many proposals may follow: what memory and the row's cap allow."""
+def _take(
+    logits: LazyLogits, rows: list[_Row], numbers: Tensor, task: Task, options: SpeculativeOptions
+) -> None:
+    """Let each row take what was confirmed; behind its first wrong proposal no logits are made for it."""
+    places = list(range(len(rows)))
+    for start in range(0, logits.num_positions, AT_ONCE):
+        end = min(start + AT_ONCE, logits.num_positions)
+        going, of = [rows[place] for place in places], numbers[places]
+        chosen, gains = _choose(logits.part(places, start, end), going, start, of, task, options)
+        found = zip(places, chosen, gains, strict=True)
+        places = [
+            place
+            for place, tokens, gain in found
+            if rows[place].take(int(numbers[place]), task, start, tokens, gain)
+        ]
+        if not places:
+            return
+
+
+def _limit(num_rows: int, task: Task, row: int, own: _Row, device: torch.device) -> int:
+    """Return how many proposals may follow: what memory and the row's cap allow, and what is worth it."""
     per_row = MAX_LOGITS // (num_rows * len(task.tokenizer.text_ids)) - 1
-    return max(min(max(per_row, MIN_PROPOSED), task.max_tokens[row] - len(own.ids) - 1), 0)
+    dear = device.type == "cpu" and len(task.tokenizer.text_ids) >= SMALL_VOCABULARY
+    limit = FEW if dear and not own.confirmed else max(per_row, MIN_PROPOSED)
+    return max(min(limit, task.max_tokens[row] - len(own.ids) - 1), 0)
 
 
 def _padded(rows: list[list[int]], task: Task, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -148,23 +185,23 @@ def _padded(rows: list[list[int]], task: Task, device: torch.device) -> tuple[Te
 
 
 def _choose(
-    logits: Tensor, rows: list[_Row], numbers: Tensor, task: Task, options: SpeculativeOptions
+    logits: Tensor, rows: list[_Row], start: int, numbers: Tensor, task: Task, options: SpeculativeOptions
 ) -> tuple[list[list[int]], list[list[float]]]:
     """Return the token that follows each position (R, K), and its log-probability."""
     best, gains = task.best(logits, numbers)
     if options.mode == "relaxed":
-        near, of_near = _near_best(logits, rows, numbers, task, options)
+        near, of_near = _near_best(logits, rows, start, numbers, task, options)
         best, gains = torch.where(near >= 0, near, best), torch.where(near >= 0, gains - of_near, gains)
     return best.tolist(), gains.tolist()
 
 
 def _near_best(
-    logits: Tensor, rows: list[_Row], numbers: Tensor, task: Task, options: SpeculativeOptions
+    logits: Tensor, rows: list[_Row], start: int, numbers: Tensor, task: Task, options: SpeculativeOptions
 ) -> tuple[Tensor, Tensor]:
     """Return the proposals that pass (R, K), NONE elsewhere, and how far each is below the best token."""
     logits = task.permitted(logits, numbers)
     width = logits.shape[1]
-    padded = [(row.proposed + [NONE] * width)[:width] for row in rows]
+    padded = [(row.proposed[start:] + [NONE] * width)[:width] for row in rows]
     proposed = torch.tensor(padded, device=logits.device)
     own = logits.gather(2, proposed.clamp(min=0)[..., None])  # (R, K, 1)
     gap = (logits.amax(dim=2, keepdim=True) - own)[..., 0]

@@ -6,12 +6,15 @@ tokens, whatever padding lies between them.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from maya_bridge.decoding.few_rows import FewRows
+from maya_bridge.fused_loss import ends_in_its_head, softcap
 from maya_bridge.projectors import Injection, UnitStates
 from maya_bridge.prompt import PromptBatch
 from maya_bridge.text_side import LLMTokenizer
@@ -58,6 +61,29 @@ def prompt_rows(prompt: PromptBatch, rows: Sequence[int]) -> PromptBatch:
     return PromptBatch(*(part[chosen, start:] for part in parts))
 
 
+def refuse_flash(llm: Any) -> None:
+    """Raise for an attention that cannot take the masks of a run."""
+    kind = str(getattr(llm.config, "_attn_implementation", None) or "")
+    if "flash" in kind or "flex" in kind:
+        raise ValueError(f"the LLM must be loaded with attention sdpa or eager to write text, got {kind}")
+
+
+class LazyLogits:
+    """The logits (B, K, V) of one pass, a few positions at a time: most of a small LLM's work is there."""
+
+    def __init__(self, hidden: Tensor, head: Callable[[Tensor], Tensor]):
+        self._hidden, self._head = hidden, head
+        self.num_positions = hidden.shape[1]
+
+    @torch.no_grad()
+    def part(self, rows: Sequence[int], start: int, end: int) -> Tensor:
+        """Return those of some rows and positions (R, end - start, V), in float32."""
+        chosen = self._hidden[:, start:end]
+        chosen = chosen if len(rows) == len(chosen) else chosen[list(rows)]
+        with FewRows():
+            return self._head(chosen).float()
+
+
 class LLMRun:
     """The state of a search. Logits are float32, and nothing here keeps a graph.
 
@@ -68,8 +94,14 @@ class LLMRun:
     """
 
     def __init__(self, llm: Any, injected: Injected | None = None):
+        """Begin without a prompt.
+
+        Raises:
+            ValueError: an LLM whose attention takes no masks of our making.
+        """
         from transformers import DynamicCache
 
+        refuse_flash(llm)
         self.llm = llm
         self.injected = injected
         self._cache: Any = DynamicCache()
@@ -92,7 +124,6 @@ class LLMRun:
         nothing = torch.zeros(len(prompt.inputs_embeds), 0, dtype=torch.long, device=self.device)
         return self.prefill_with(prompt, nothing)[:, 0]
 
-    @torch.no_grad()
     def prefill_with(
         self,
         prompt: PromptBatch,
@@ -111,6 +142,19 @@ class LLMRun:
         Returns:
             (B, 1 + K, V): of the last position of the prompt, then of each of `ids`.
         """
+        return self._logits(*self._first_pass(prompt, ids, lens, rows))
+
+    def verify_behind(
+        self, prompt: PromptBatch, ids: Tensor, lens: Tensor, rows: Sequence[int] | None = None
+    ) -> "LazyLogits":
+        """The same for a draft: its logits are made where they are asked for."""
+        return self._lazy_logits(*self._first_pass(prompt, ids, lens, rows))
+
+    @torch.no_grad()
+    def _first_pass(
+        self, prompt: PromptBatch, ids: Tensor, lens: Tensor | None, rows: Sequence[int] | None
+    ) -> tuple[Tensor, Tensor, Tensor, int]:
+        """Begin with `rows` of the prompts; return what one pass reads, and for how many logits."""
         prompt = prompt if rows is None else prompt_rows(prompt, rows)
         batch = len(prompt.inputs_embeds)
         self.written = [[] for _ in range(batch)]
@@ -123,9 +167,8 @@ class LLMRun:
         positions = torch.cat([prompt.position_ids, self._first[:, None] + self._places(taken)], dim=1)
         embeds = torch.cat([prompt.inputs_embeds, self._embed(ids)], dim=1)
         valid = torch.cat([prompt.attention_mask.bool(), taken], dim=1)
-        return self._forward(embeds, valid, positions, 1 + ids.shape[1])
+        return embeds, valid, positions, 1 + ids.shape[1]
 
-    @torch.no_grad()
     def step(self, ids: Tensor, lens: Tensor | None = None) -> Tensor:
         """Write tokens behind each row in one pass.
 
@@ -136,11 +179,18 @@ class LLMRun:
         Returns:
             (B, K, V): of the token that follows each of `ids`; of no meaning where an id does not count.
         """
-        ids = ids[:, None] if ids.dim() == 1 else ids
+        return self._logits(*self._next_pass(ids[:, None] if ids.dim() == 1 else ids, lens))
+
+    def verify(self, ids: Tensor, lens: Tensor) -> "LazyLogits":
+        """The same for a draft: its logits are made where they are asked for."""
+        return self._lazy_logits(*self._next_pass(ids, lens))
+
+    @torch.no_grad()
+    def _next_pass(self, ids: Tensor, lens: Tensor | None) -> tuple[Tensor, Tensor, Tensor, int]:
         before = self.lens
         taken = self._take(ids, lens)
         positions = (self._first + before)[:, None] + self._places(taken)
-        return self._forward(self._embed(ids), taken, positions, ids.shape[1])
+        return self._embed(ids), taken, positions, ids.shape[1]
 
     def crop(self, lens: Tensor) -> None:
         """Take back what lies behind the first `lens` (B,) written tokens of each row."""
@@ -180,23 +230,44 @@ class LLMRun:
     def _places(taken: Tensor) -> Tensor:
         return (taken.long().cumsum(dim=1) - 1).clamp(min=0)
 
-    def _forward(self, embeds: Tensor, valid: Tensor, positions: Tensor, num_logits: int) -> Tensor:
+    @torch.no_grad()
+    def _logits(self, embeds: Tensor, valid: Tensor, positions: Tensor, count: int) -> Tensor:
+        """Return the logits of the last `count` positions of one pass."""
+        with self._reading(valid):
+            inputs = self._inputs(embeds, positions)
+            return self.llm(**inputs, logits_to_keep=count).logits.float()  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def _lazy_logits(self, embeds: Tensor, valid: Tensor, positions: Tensor, count: int) -> "LazyLogits":
+        if not ends_in_its_head(self.llm):
+            return LazyLogits(self._logits(embeds, valid, positions, count), nn.Identity())
+        with self._reading(valid), FewRows():
+            hidden = self.llm.base_model(**self._inputs(embeds, positions)).last_hidden_state
+        return LazyLogits(hidden[:, -count:], self._head)
+
+    def _head(self, hidden: Tensor) -> Tensor:
+        logits: Tensor = self.llm.get_output_embeddings()(hidden)
+        cap = softcap(self.llm)
+        return logits if cap is None else torch.tanh(logits / cap) * cap
+
+    def _reading(self, valid: Tensor) -> AbstractContextManager[None]:
+        """Count a pass over new columns (B, K), True where something stands, and let the injection in."""
         self._valid = torch.cat([self._valid, valid], dim=1)
         self.passes = self.passes + valid.any(dim=1)
-        arguments = {
+        if self.injected is None:
+            return nullcontext()
+        from maya_bridge.injection_hooks import injected
+
+        return injected(self.llm, self._injection(), self._unit_index(valid))
+
+    def _inputs(self, embeds: Tensor, positions: Tensor) -> dict[str, Any]:
+        return {
             "inputs_embeds": embeds,
             "attention_mask": self._masks(embeds.shape[1]),
             "position_ids": positions,
             "past_key_values": self._cache,
             "use_cache": True,
-            "logits_to_keep": num_logits,
         }
-        if self.injected is None:
-            return self.llm(**arguments).logits.float()  # type: ignore[no-any-return]
-        from maya_bridge.injection_hooks import injected
-
-        with injected(self.llm, self._injection(), self._unit_index(valid)):
-            return self.llm(**arguments).logits.float()  # type: ignore[no-any-return]
 
     def _masks(self, num_queries: int) -> Any:
         """Additive masks (B, 1, K, C): one, or one a kind of layer where some slide."""

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maya_data.indexing.flags import BAD_DURATION, EMPTY_TEXT, NO_AUDIO, UNKNOWN_LANG, WRONG_SCRIPT
+from maya_data.planning.keep_list import keep_rows
 
 CHUNK = 1 << 19
 """Segments looked at at once."""
@@ -34,6 +35,8 @@ class FilterConfig:
     """What becomes of texts that are mostly written in another script than their language's."""
     quarantine: int | str | None = None
     """Version of the index's quarantine that is left out; `latest`: the newest; null: none."""
+    keep: str | None = None
+    """List of the segments that alone are taken, as `maya-train score` writes it; null takes all."""
 
     def __post_init__(self) -> None:
         """Refuse impossible settings."""
@@ -187,6 +190,9 @@ def _choices(index: Any, config: FilterConfig) -> Iterator[Rule]:
         from maya_data.loading.mask import quarantined_rows
 
         yield _quarantine(quarantined_rows(index, int(version)), int(version))
+    if config.keep is not None:
+        rows = keep_rows(config.keep, index)
+        yield Rule("keep", lambda chunk: ~_are_in(rows, chunk))
 
 
 def _names(index: Any, setting: str, column: str, wanted: Sequence[str]) -> Rule:
@@ -201,11 +207,12 @@ def _names(index: Any, setting: str, column: str, wanted: Sequence[str]) -> Rule
 
 def _quarantine(bad: npt.NDArray[np.int64], version: int) -> Rule:
     """Return the rule that leaves out rows; they rise."""
+    return Rule(f"quarantine {version}", lambda rows: _are_in(bad, rows))
 
-    def drops(rows: slice) -> Bools:
-        out = np.zeros(rows.stop - rows.start, np.bool_)
-        first, last = np.searchsorted(bad, (rows.start, rows.stop))
-        out[bad[first:last] - rows.start] = True
-        return out
 
-    return Rule(f"quarantine {version}", drops)
+def _are_in(chosen: npt.NDArray[np.int64], rows: slice) -> Bools:
+    """Return which segments of a range are among some, which rise."""
+    out = np.zeros(rows.stop - rows.start, np.bool_)
+    first, last = np.searchsorted(chosen, (rows.start, rows.stop))
+    out[chosen[first:last] - rows.start] = True
+    return out

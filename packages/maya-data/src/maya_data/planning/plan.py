@@ -18,6 +18,7 @@ from maya_data.planning.block_plan import BlockOrder
 from maya_data.planning.bucket_file import read_buckets
 from maya_data.planning.filters import resolve
 from maya_data.planning.full_plan import FullOrder
+from maya_data.planning.keep_list import keep_digest
 from maya_data.planning.layout import Layout, Passes, build_layout, speed_factors
 from maya_data.planning.plan_config import PlanConfig
 from maya_data.planning.plan_files import layout_of
@@ -200,6 +201,10 @@ def _parts(index: Any, config: PlanConfig) -> dict[str, str]:
         batches["buckets_file"] = hashlib.sha256(Path(config.buckets_file).read_bytes()).hexdigest()
     for name in ("langs", "corpora"):
         rules[name] = rules[name] and sorted(rules[name])
+    if (
+        keep := rules.pop("keep")
+    ) is not None:  # without a list, the digest is what it was before there were any
+        rules["keep"] = keep_digest(keep)
     parts = {"index": index.fingerprint, "mix": mix, "filter": rules, "batches": batches, "seed": seed}
     return {name: _digest(value) for name, value in parts.items()}
 

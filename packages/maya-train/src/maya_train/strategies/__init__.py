@@ -14,11 +14,14 @@ class Capabilities:
     clips_itself: bool = False
     """It clips the gradient norm; the loop must not."""
     owns_accumulation: bool = False
-    """It counts the micro-batches of a step; the loop steps it after each."""
+    """It gathers the gradients of micro-batches itself and reduces them in its step; the loop must neither
+    hold back their reduction nor touch them."""
     sharded: bool = False
     """Weights or optimizer state are spread over the processes; checkpoints are made by all of them."""
     joint_setup: bool = False
     """Model and optimizer are handed to Fabric in one call."""
+    needs_cuda: bool = False
+    """It runs on CUDA devices only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,8 @@ class StrategyBundle:
     strategy: "Strategy | str"
     """An instance, or a name that Fabric knows."""
     capabilities: Capabilities = field(default_factory=Capabilities)
+    precision: str | None = None
+    """What Fabric is told in place of the run's precision, where the strategy has its own way with it."""
 
 
 __all__ = ["Capabilities", "StrategyBundle"]

@@ -13,7 +13,9 @@ from maya_encoder.acoustic_model import AcousticModel
 from maya_train.errors import ConfigError
 from maya_train.module_names import LANGUAGE_PROMPT, HeadLoss, head_losses
 from maya_train.tasks import Moment, TaskLoss, Work, by_lang, freeze_all_but, pick, touch
+from maya_train.tasks.distillation import Teacher
 from maya_train.tasks.encoder_cache import EncoderCache
+from maya_train.tasks.encoder_part import folded, set_part_mode
 
 
 class AcousticTask(nn.Module):
@@ -24,6 +26,8 @@ class AcousticTask(nn.Module):
         train: `encoder`, `language_prompt` and names of heads.
         loss: the weight of each head's loss by its name, and `<head>_from`; see `head_losses`.
         cache: kept outputs of a frozen encoder.
+        part: what learns in the encoder's place, see `encoder_part`; None for all of it.
+        teacher: an older model that is learnt from too.
     """
 
     def __init__(
@@ -32,17 +36,25 @@ class AcousticTask(nn.Module):
         train: Iterable[str],
         loss: Mapping[str, float],
         cache: EncoderCache | None = None,
+        part: nn.Module | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
         self.model = model
+        self.teacher = teacher
         self._cache = cache
+        self._part = part
         self.made_by: dict[str, Any] = {}
         prompt = {} if model.prompt is None else {LANGUAGE_PROMPT: model.prompt}
         self._modules_by_name: dict[str, nn.Module] = {"encoder": model.encoder, **prompt, **model.heads}
         self._trained = pick(self._modules_by_name, train, "acoustic")
         self._trains_frames = not {"encoder", LANGUAGE_PROMPT}.isdisjoint(self._trained)
         self._losses = self._used(head_losses(loss, model.heads.keys(), self._trained))
+        if part is not None and "encoder" in self._trained:
+            self._trained["encoder"] = part
         freeze_all_but(model, self._trained.values())
+        if teacher is not None:
+            teacher.requires_grad_(False)
 
     def _used(self, losses: Mapping[str, HeadLoss]) -> dict[str, HeadLoss]:
         """The heads whose loss changes anything."""
@@ -65,6 +77,9 @@ class AcousticTask(nn.Module):
         self.model.train()
         for name, module in self._modules_by_name.items():
             module.train(name in self._trained)
+        set_part_mode(self.model.encoder, self._part)
+        if self.teacher is not None:
+            self.teacher.eval()
 
     def prepare(self, batch: Batch) -> Work:
         """Token ids of the texts."""
@@ -91,6 +106,10 @@ class AcousticTask(nn.Module):
             total = total + weight * loss
             parts[name] = loss.detach()
             counts |= by_lang(name, losses.detach(), work, self.model.langs)
+        if self.teacher is not None:
+            lesson = self.teacher(batch, self.model.head("ctc")(encoder_out), lens, work.targets[1])
+            total = total + self.teacher.weight * lesson
+            parts["distill"] = lesson.detach()
         return TaskLoss(total, parts, counts)
 
     def _encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -127,4 +146,5 @@ class AcousticTask(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write the model's folder."""
-        checkpoint.save(self.model, folder, extra_config={"made_by": self.made_by})
+        with folded(self.model.encoder):
+            checkpoint.save(self.model, folder, extra_config={"made_by": self.made_by})

@@ -15,10 +15,20 @@ from maya_bridge.speech_llm import EncodedSpeech, SpeechLLM
 from maya_data.loading.batch import Batch
 from maya_train.tasks import Moment, TaskLoss, Work, freeze_all_but, pick
 from maya_train.tasks.encoder_cache import EncoderCache
+from maya_train.tasks.encoder_part import folded, set_part_mode
 
 
 class SpeechLLMTask(nn.Module):
-    """Trains `projector`, `llm` and, where asked, `encoder`."""
+    """Trains `projector`, `llm` and, where asked, `encoder` and the head `ctc`.
+
+    Args:
+        model: what learns.
+        train: names of the modules.
+        corruption: noise on the LLM's input.
+        cache: kept outputs of a frozen encoder.
+        part: what learns in the encoder's place, see `encoder_part`; None for all of it.
+        ctc_weight: share of a token's loss that a CTC token's loss is added with.
+    """
 
     def __init__(
         self,
@@ -26,12 +36,19 @@ class SpeechLLMTask(nn.Module):
         train: Iterable[str],
         corruption: Corruption | None = None,
         cache: EncoderCache | None = None,
+        part: nn.Module | None = None,
+        ctc_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.model = model
-        modules = {"encoder": model.acoustic.encoder, "projector": model.projector, "llm": model.llm}
+        heads = {"ctc": model.acoustic.heads["ctc"]} if "ctc" in model.acoustic.heads else {}
+        encoder: nn.Module = model.acoustic.encoder
+        modules = {"encoder": encoder, **heads, "projector": model.projector, "llm": model.llm}
         self._modules_by_name = modules
         self._trained = pick(modules, train, "speech_llm")
+        self._part, self._ctc_weight = part, ctc_weight
+        if part is not None and "encoder" in self._trained:
+            self._trained["encoder"] = part
         if "llm" in self._trained:  # LoRA where the LLM has it, else all of it
             self._trained["llm"] = trainable_part(model.llm)
         elif "projector" in self._trained and (rows := rows_of(model.llm)) is not None:
@@ -57,6 +74,7 @@ class SpeechLLMTask(nn.Module):
             head.eval()
         for name, module in self._modules_by_name.items():
             module.train(name in self._trained)
+        set_part_mode(self.model.acoustic.encoder, self._part)
 
     def prepare(self, batch: Batch) -> Work:
         """The number of text tokens, each text's end counted."""
@@ -66,7 +84,10 @@ class SpeechLLMTask(nn.Module):
     def forward(self, work: Work, moment: Moment) -> TaskLoss:
         """The loss over the batch's text; a projector's own loss, a mean, weighs as much as a token's."""
         batch = work.batch
-        parts = self.model.loss(self._encode(batch), batch.texts, batch.langs, self._corruption)
+        speech = self._encode(batch)
+        parts = self.model.loss(
+            speech, batch.texts, batch.langs, self._corruption, ctc_weight=self._ctc_weight
+        )
         assert parts.num_tokens == work.num_tokens
         aux = {name: value * work.num_tokens for name, value in parts.aux.items()}
         total = parts.loss_sum + sum(aux.values())
@@ -79,8 +100,8 @@ class SpeechLLMTask(nn.Module):
             return self.model.encode_speech(batch.waveforms, batch.waveform_lens, batch.langs)
 
     def scored(self, moment: Moment) -> Sequence[str]:
-        """The LLM, and CTC where the encoder under it changes."""
-        ctc = "encoder" in self._trained and "ctc" in self.model.acoustic.heads
+        """The LLM, and CTC where it or the encoder under it changes."""
+        ctc = not {"encoder", "ctc"}.isdisjoint(self._trained) and "ctc" in self.model.acoustic.heads
         return ["ctc", "llm"] if ctc else ["llm"]
 
     @torch.inference_mode()
@@ -99,4 +120,5 @@ class SpeechLLMTask(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Write the model's folder."""
-        checkpoint.save(self.model, folder, extra_config={"made_by": self.made_by})
+        with folded(self.model.acoustic.encoder):
+            checkpoint.save(self.model, folder, extra_config={"made_by": self.made_by})
