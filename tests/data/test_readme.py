@@ -1,4 +1,7 @@
-"""Everything that the package's README tells to type is typed here, in its order, in an empty folder."""
+"""Everything that the package's README tells to type is typed here, in its order, in an empty folder.
+
+The site's page on data comes after it: what both say is typed once.
+"""
 
 import io
 import json
@@ -19,7 +22,9 @@ from maya_data.indexing.build import build_index
 from maya_data.indexing.segments import open_index
 from maya_data.readers.final_export import FinalExport
 
-README = Path(__file__).parents[2] / "packages" / "maya-data" / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "packages" / "maya-data" / "README.md"
+PAGE = ROOT / "docs" / "data.md"
 FEWER = {"1000000": "10000"}
 """Numbers of the README that would take minutes here."""
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
@@ -77,8 +82,19 @@ def make_cuts(folder):
     CutSet.from_cuts([cut]).to_file(folder / "cuts.jsonl.gz")
 
 
+def typed():
+    """The blocks of README and page in their order; of the page's commands those that the README has not."""
+    seen = set()
+    for kind, content in BLOCK.findall(README.read_text("utf-8") + PAGE.read_text("utf-8")):
+        if kind in ("yaml", "python") and content not in seen:
+            yield kind, content
+        elif kind == "bash":
+            yield kind, "\n".join(line for line in content.splitlines() if line not in seen)
+        seen.update([content, *content.splitlines()])
+
+
 def play(kind, content, names):
-    """Do what one block of the README says."""
+    """Do what one block says."""
     if kind == "yaml":
         write(Path(content.split("\n", 1)[0].removeprefix("# ")), content)
     elif kind == "python":
@@ -103,9 +119,8 @@ def played(tmp_path_factory, write_shard):
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         make_sources(Path("data"), write_shard)
         names = {}
-        for kind, content in BLOCK.findall(README.read_text("utf-8")):
-            if kind in ("bash", "yaml", "python"):
-                play(kind, content, names)
+        for kind, content in typed():
+            play(kind, content, names)
     return folder
 
 
@@ -119,6 +134,10 @@ def test_every_command_and_snippet_runs(played):
     assert (runs / "nemo" / "audio_0.tar").is_symlink()
     assert (runs / "shar" / "recording.000000.tar").is_file()
     assert len(open_index(runs / "big_index")) == 10_000
+    assert [source["name"] for source in open_index(runs / "two_sources").info["sources"]] == [
+        "studio",
+        "street",
+    ]
 
 
 def test_every_source_of_the_readme_is_indexed(played):

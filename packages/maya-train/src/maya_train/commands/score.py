@@ -9,8 +9,8 @@ from pathlib import Path
 
 from maya_train.schema import RunConfig
 
-DESCRIPTION = """Score what a stage could train on: CTC loss a token, character errors of greedy CTC. Write the
-list of the cleanest part of each language. A stage with `select` does this by itself, on all its devices;
+DESCRIPTION = """Score what a stage could train on: CTC loss a token, character errors of greedy CTC. Write
+the list of the cleanest part of each language. A stage with `select` does this by itself, on all its devices;
 this is for looking first, or for a list that other stages read with data.keep. What is scored is kept.
 
     maya-train score stage=polish

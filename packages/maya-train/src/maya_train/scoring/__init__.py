@@ -1,0 +1,1 @@
+"""How well an acoustic model and the transcripts agree: scores of all segments, and the cleanest."""

@@ -1,0 +1,130 @@
+"""All strategies on two processes of torchrun: equal to DDP step by step, and whole chains of stages."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from maya_train.metrics_log import read_steps
+
+SCRIPT = Path(__file__).parent / "two_strategies.py"
+STAGES = ("acoustic", "speech_llm")
+needs_deepspeed = pytest.mark.skipif(
+    not find_spec("deepspeed"), reason="the extra deepspeed is not installed"
+)
+ZEROS = [pytest.param(f"zero-{stage}", marks=needs_deepspeed) for stage in range(4)]
+
+
+def chain(make: Callable[..., Any], folder: Path, name: str, precision: str = "32-true") -> list[Any]:
+    """The acoustic model, then an LLM behind its frozen encoder; both are validated."""
+    shared = {"accelerator": "cpu", "precision": precision, "threads": 1, "max_steps": 2, "specaugment": None}
+    runs = []
+    for task in STAGES:
+        out_dir = folder / name / task
+        run = make(task, **shared, out_dir=str(out_dir), run_dir=str(folder / name), grad_accum=2)
+        run.data.valid_index = run.data.index
+        run.corruption = None
+        run.loss = {"ctc": 1.0, "rnnt": 0.5} if task == "acoustic" else {}
+        run.cache_encoder = False
+        run.optim.warmup_steps = 0
+        run.encoder.num_layers = 2
+        run.encoder.dropout = 0.0
+        run.encoder.activation_checkpointing = task == "acoustic"
+        run.frontend.dither = 0.0
+        run.init_from = None if task == "acoustic" else str(folder / name / "acoustic" / "model")
+        runs.append(run)
+    return runs
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("two-strategies")
+
+
+@pytest.fixture
+def trained(done: Path, make_config: Callable[..., Any]) -> Path:
+    """The folder that two processes leave; they run once."""
+    if not (done / "chains.pkl").is_file():
+        chains = [(name, chain(make_config, done / "chain", name)) for name in ("ddp", "fsdp", "zero-3")]
+        chains.append(("zero-2", chain(make_config, done / "chain", "zero-2", "bf16-mixed")[:1]))
+        (done / "chains.pkl").write_bytes(pickle.dumps(chains))
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc-per-node",
+            "2",
+            "--master-port",
+            "29541",
+        ]
+        environ = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+        ended = subprocess.run(
+            [*command, SCRIPT, done, done / "chains.pkl"],
+            env=environ,
+            timeout=400,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        (done / "log.txt").write_text(f"{ended.returncode} {ended.stderr[-5000:]}")
+    log = (done / "log.txt").read_text()
+    assert log.startswith("0 "), log
+    return done
+
+
+def steps(folder: Path) -> dict[int, dict[str, Any]]:
+    return read_steps(folder / "metrics.jsonl")
+
+
+@pytest.mark.parametrize("name", ["fsdp", "fsdp-kept", *ZEROS])
+@pytest.mark.parametrize("kind", ["", "-poisoned", "-resumed"])
+def test_every_strategy_equals_ddp_with_accumulation_clipping_skips_and_resume(
+    trained: Path, name: str, kind: str
+) -> None:
+    expected, found = steps(trained / f"ddp{kind}"), steps(trained / f"{name}{kind}")
+    assert list(found) == list(expected) == [1, 2, 3, 4]
+    for step, line in expected.items():
+        assert found[step]["skipped"] == line["skipped"]
+        assert found[step]["tokens"] == line["tokens"]
+        if line["loss"] is not None:
+            assert found[step]["loss"] == pytest.approx(line["loss"], rel=1e-5)
+            assert found[step]["grad_norm"] == pytest.approx(line["grad_norm"], rel=1e-4)
+            assert line["grad_norm"] > 0.05  # clipped
+    assert expected[4]["skipped"] == (1 if kind == "-poisoned" else 0)
+
+
+@pytest.mark.parametrize("name", ["fsdp", pytest.param("zero-3", marks=needs_deepspeed)])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_chain_under_sharding_hands_on_what_ddp_does(trained: Path, name: str, stage: str) -> None:
+    expected, found = trained / "chain" / "ddp" / stage, trained / "chain" / name / stage
+    for step, line in steps(expected).items():
+        assert steps(found)[step]["loss"] == pytest.approx(line["loss"], rel=1e-5)
+    models = [load_file(folder / "model" / "model.safetensors") for folder in (expected, found)]
+    assert models[0].keys() == models[1].keys()
+    for key, value in models[0].items():
+        assert models[1][key].shape == value.shape
+        assert models[1][key].dtype == value.dtype
+        if not key.endswith("num_batches_tracked"):
+            assert float((models[1][key] - value).abs().double().mean()) < 1e-5, key
+    scores = [json.loads((folder / "validation.jsonl").read_text()) for folder in (expected, found)]
+    assert scores[0]["utterances"] == scores[1]["utterances"] == 18
+
+
+@needs_deepspeed
+def test_deepspeed_in_bf16_hands_on_its_float32_weights(trained: Path) -> None:
+    folder = trained / "chain" / "zero-2" / "acoustic"
+    values = load_file(folder / "model" / "model.safetensors").values()
+    assert {str(value.dtype) for value in values if value.is_floating_point()} == {"torch.float32"}
+    learnt = [value for value in values if value.ndim == 2]
+    assert any(not value.equal(value.bfloat16().float()) for value in learnt)
+    assert steps(folder)[2]["loss"] == pytest.approx(
+        steps(trained / "chain" / "ddp" / "acoustic")[2]["loss"], rel=0.05
+    )
