@@ -5,22 +5,13 @@ The meaning of a field is the string under it, which only the source holds: it i
 
 import ast
 import re
-from importlib.util import find_spec
-from pathlib import Path
+
+from sources import find_class
 
 MARKER = re.compile(r"^::config (?P<module>[\w.]+):(?P<name>\w+)$", re.MULTILINE)
 
-
-def source_class(module: str, name: str) -> ast.ClassDef:
-    """Return the class's syntax tree; LookupError where there is none."""
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        raise LookupError(f"no module {module}")
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            return node
-    raise LookupError(f"no class {name} in {module}")
+Row = tuple[str, str, str]
+"""Type, default and meaning of a field."""
 
 
 def default_of(value: ast.expr | None) -> str:
@@ -31,6 +22,8 @@ def default_of(value: ast.expr | None) -> str:
         made = {word.arg: word.value for word in value.keywords}
         if "default" in made:
             return default_of(made["default"])
+        if "default_factory" not in made:
+            return "required"
         factory = made["default_factory"]
         text = ast.unparse(factory.body if isinstance(factory, ast.Lambda) else factory)
         return {"dict": "{}", "list": "[]", "tuple": "()"}.get(text, text)
@@ -38,32 +31,37 @@ def default_of(value: ast.expr | None) -> str:
     return {"None": "null", "True": "true", "False": "false"}.get(text, text)
 
 
-def fields(node: ast.ClassDef) -> list[tuple[str, str, str, str]]:
-    """Return name, type, default and meaning of each field, in their order."""
-    rows = []
+def fields(module: str, name: str) -> dict[str, Row]:
+    """Return the fields of a class in their order, those of its bases first."""
+    home, node = find_class(module, name)
+    rows: dict[str, Row] = {}
+    for base in node.bases:
+        if isinstance(base, ast.Name) and base.id not in ("Generic", "Protocol", "NamedTuple"):
+            rows |= fields(home, base.id)
     for statement, after in zip(node.body, [*node.body[1:], None], strict=True):
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
             continue
+        kind = ast.unparse(statement.annotation)
         described = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
         meaning = " ".join(str(after.value.value).split()) if described else ""
-        if not statement.target.id.startswith("_") and "ClassVar" not in ast.unparse(statement.annotation):
-            kind = ast.unparse(statement.annotation)
-            rows.append((statement.target.id, kind, default_of(statement.value), meaning))
+        if not statement.target.id.startswith("_") and "ClassVar" not in kind:
+            rows[statement.target.id] = (kind, default_of(statement.value), meaning)
     return rows
 
 
 def table(match: re.Match[str]) -> str:
     """Return one dataclass as a Markdown table under its summary."""
-    node = source_class(match["module"], match["name"])
+    _, node = find_class(match["module"], match["name"])
     lines = [
-        (ast.get_docstring(node) or "").splitlines()[0],
+        (ast.get_docstring(node) or "").partition("\n")[0],
         "",
         "| key | type | default | meaning |",
         "| --- | --- | --- | --- |",
     ]
-    for cells in fields(node):
-        name, kind, default, meaning = (cell.replace("|", "\\|") for cell in cells)
-        lines.append(f"| `{name}` | `{kind}` | `{default}` | {meaning} |")
+    for name, cells in fields(match["module"], match["name"]).items():
+        kind, default, meaning = cells  # a bar inside a code span needs no escape
+        escaped = meaning.replace("|", "\\|")
+        lines.append(f"| `{name}` | `{kind}` | `{default}` | {escaped} |")
     return "\n".join(lines)
 
 

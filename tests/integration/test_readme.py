@@ -1,18 +1,23 @@
-"""Every command that the READMEs show is run, or is the command that runs this very test."""
+"""Every command that the READMEs and the site show is run, or is the command that runs this very test."""
 
 import re
 import shlex
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 ROOT = Path(__file__).resolve().parents[2]
-OWN_TEST = {"maya-data"}
-"""Its commands build on files that its README shows; tests/data/test_readme.py runs them in order."""
-PACKAGES = sorted(p.name for p in (ROOT / "packages").glob("maya-*"))
-READMES = ["README.md", *(f"packages/{name}/README.md" for name in PACKAGES if name not in OWN_TEST)]
+IN_ORDER = ["packages/maya-data/README.md", "docs/data.md"]
+"""Their commands build on files that they show; tests/data/test_readme.py runs them in order."""
+EXAMPLES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("examples/*/README.md"))
+"""tests/examples runs their commands in copies of their folders."""
+READMES = ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("packages/*/README.md"))]
+PAGES = sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))
+DOCUMENTS = [path for path in READMES + PAGES if path not in IN_ORDER]
 ELSEWHERE = {
     "make demo": "tests/integration/test_full_demo.py, marked long",
     "make demo QUICK=1": "the fixture quick_demo",
@@ -23,15 +28,25 @@ ELSEWHERE = {
     "fabric run packages/maya-train/run.py --devices 8": "tests/integration/test_fabric_run.py",
     "fabric run packages/maya-train/run.py --devices 8 stage=joint projector=qformer": "the same",
     "make wheels": "tests/integration/test_wheels.py builds them",
+    "maya-serve --model runs/demo_quick/model --host 127.0.0.1 --port 8000": "tests/integration/test_site.py",
+    "curl http://127.0.0.1:8000/v1/audio/transcriptions -F file=@runs/demo_quick/samples/hi.wav "
+    "-F language=hi": "the same",
+    "maya-train recipe=demo_quick stage=align projector=pair_gate projector.hidden_size=128 "
+    "out_dir=runs/try_pair_gate": "the same, marked long",
 }
+LONG = {
+    "maya-train export runs/demo_quick --to hf --lang hi",
+    "maya-train export runs/demo_quick --to onnx --lang hi",
+}
+"""What they write is tested in tests/train/test_publish.py, for every format."""
 PREPARATION = ("git clone", "cd ", "pip install", "export ", "source ")
 """A user's own environment; .ci/run and test_wheels.py install the same packages."""
 
 
-def commands() -> list[str]:
-    """The lines of all ```bash blocks, of the root README and the packages'."""
+def commands(documents: Iterable[str] = DOCUMENTS) -> list[str]:
+    """The lines of all ```bash blocks, each text once."""
     found = []
-    for path in READMES:
+    for path in documents:
         text = (ROOT / path).read_text(encoding="utf-8")
         for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
             lines = block.replace("\\\n", " ").splitlines()
@@ -39,22 +54,24 @@ def commands() -> list[str]:
     return list(dict.fromkeys(" ".join(line.split()) for line in found))
 
 
-def runnable() -> list[str]:
-    return [line for line in commands() if line not in ELSEWHERE and not line.startswith(PREPARATION)]
+def runnable() -> list[ParameterSet]:
+    done = {*ELSEWHERE, *commands(IN_ORDER + EXAMPLES)}
+    lines = [line for line in commands() if line not in done and not line.startswith(PREPARATION)]
+    return [pytest.param(line, marks=[pytest.mark.long] if line in LONG else []) for line in lines]
 
 
 def test_the_readme_shows_the_two_commands():
     assert {"make demo", "make test"} <= set(commands())
 
 
-@pytest.mark.parametrize("path", READMES)
+@pytest.mark.parametrize("path", READMES + PAGES)
 def test_no_placeholder_is_left(path):
     assert "@@" not in (ROOT / path).read_text(encoding="utf-8")
 
 
 def test_every_command_said_to_run_elsewhere_is_still_shown():
     shown = set(commands())
-    assert set(ELSEWHERE) <= shown
+    assert {*ELSEWHERE, *LONG} <= shown
 
 
 def test_the_tests_that_run_a_command_elsewhere_exist():
