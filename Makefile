@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := -e "packages/maya-data[synth]" -e packages/maya-encoder -e packages/maya-bridge -e packages/maya-eval -e packages/maya-train
-EXTRAS := -e "packages/maya-bridge[serve,page]" -e "packages/maya-train[deepspeed]"
+EXTRAS := -e "packages/maya-bridge[serve,page,dask]" -e "packages/maya-eval[dask]" -e "packages/maya-train[deepspeed]"
 MANIFESTS := constraints.txt pyproject.toml $(wildcard packages/*/pyproject.toml)
 RECIPE := $(if $(filter 1,$(QUICK)),demo_quick,demo)
 
@@ -16,7 +16,7 @@ WORKERS ?= 2
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 
-.PHONY: help demo test test-all test-gemma lint wheels release-check bench bench-gpu clean
+.PHONY: help demo test test-all test-gemma lint wheels release-check docs docs-serve bench bench-gpu clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
@@ -45,6 +45,12 @@ wheels: $(VENV)/.installed-dev  ## the five wheels, in dist/
 
 release-check: $(VENV)/.installed-dev  ## sdists and wheels build, install one at a time from nothing, bounds and changelogs hold
 	$(BIN)/python .ci/release_check.py
+
+docs: $(VENV)/.installed-dev  ## the site, strictly, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+docs-serve: $(VENV)/.installed-dev  ## the site at http://127.0.0.1:8001/, built anew at each change
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --dev-addr 127.0.0.1:8001
 
 bench: $(VENV)/.installed-dev  ## speed against the named peers, on this machine
 	@for script in $(filter-out benchmarks/gpu_%,$(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
