@@ -33,10 +33,11 @@ from maya_encoder.heads.ctc import CTCConfig
 from maya_encoder.heads.rnnt import RNNTConfig
 from maya_encoder.tokenizer import Tokenizer
 from maya_train.loop import Hooks, fit
-from maya_train.optim import build_optimizer
 from maya_train.schema import OptimConfig, RunConfig
+from maya_train.strategies import Capabilities
 from maya_train.tasks import Moment
 from maya_train.tasks.acoustic import AcousticTask
+from maya_train.wrapping import set_up
 
 BAR = 0.03
 RATE = 16_000
@@ -95,7 +96,7 @@ def settings(folder: Path, steps: int) -> RunConfig:
 def bare(fabric: Fabric, tokenizer: Path, batches: list[Batch], steps: int) -> Times:
     """A plain loop over Fabric."""
     task, cfg = make_task(tokenizer), settings(Path(), steps)
-    module, optimizer = fabric.setup(task, build_optimizer(task.trained(), cfg.lr, cfg.optim))
+    module, optimizer = set_up(fabric, cfg, task, Capabilities())
     task.set_modes()
     found = []
     for batch in islice(cycle(batches), steps):

@@ -1,7 +1,7 @@
 """Puts the public names of a package in place of every line `::public package`, each with its docstring.
 
 The packages import a public name when it is first asked for, from a table {name: module} that this reads:
-tools that follow `__all__` find nothing there. `::public module:Name, name` lists names of a module without one.
+tools that follow `__all__` find nothing there. `::public module:Name, name` lists names of any other module.
 """
 
 import ast
@@ -35,14 +35,13 @@ def definition(module: str, name: str) -> str:
 
 def listing(match: re.Match[str]) -> str:
     """Return one directive of mkdocstrings a name."""
-    module = match["module"]
+    module, level = match["module"], 2
     if match["names"]:
-        found = {name.strip(): module for name in match["names"].split(",")}
+        found, level = {name.strip(): module for name in match["names"].split(",")}, 3
     else:
         found = {name: f"{module}.{home}" for name, home in sorted(homes(module).items())}
-    return "\n\n".join(
-        f'::: {definition(home, name)}\n    options:\n      heading: "{name}"' for name, home in found.items()
-    )
+    options = f"    options:\n      heading_level: {level}\n      heading: "
+    return "\n\n".join(f"::: {definition(home, name)}\n{options}{name}" for name, home in found.items())
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:

@@ -11,9 +11,11 @@ WIDE = torch.nn.Linear(128, 1100)
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (3, 4), (48,), (2, 40), (0,)])
+@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (1, 7), (3, 4), (48,), (2, 40), (81,), (0,)])
 @pytest.mark.parametrize("layer", [WIDE, torch.nn.Linear(128, 3, bias=False)])
-def test_result_is_that_of_a_linear_layer(shape, layer) -> None:
+def test_result_is_that_of_a_linear_layer(shape, layer, onednn, monkeypatch) -> None:
+    monkeypatch.setattr(few_rows, "has_onednn", lambda: onednn and torch.backends.mkldnn.is_available())
     x = torch.randn(*shape, 128)
 
     found = few_rows.linear(x, layer.weight, layer.bias)

@@ -1,7 +1,9 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from maya_bridge import gguf
@@ -119,3 +121,15 @@ def test_missing_gguf_package_is_answered_with_the_install_line(tmp_path, monkey
 
     with pytest.raises(ValueError, match=r"needs no_such_package, .*: pip install 'maya-bridge\[gguf\]'"):
         load_llm(LLMConfig(source="gguf", path=str(tmp_path / "gemma")))
+
+
+@pytest.mark.parametrize("name", ["gemma3_1b", "gemma3_270m", "gemma2_2b", "tiny"])
+def test_each_llm_has_a_config_that_is_read(name):
+    file = Path(__file__).parents[2] / "configs" / "llm" / f"{name}.yaml"
+
+    config = LLMConfig(**yaml.safe_load(file.read_text()))
+
+    assert config.path
+    assert config.dtype != "float16"
+    assert config.hub == (name in ("gemma3_1b", "gemma2_2b"))
+    assert config.special_rows == name.startswith("gemma")

@@ -184,11 +184,54 @@ def two_headed(acoustic):
     return AcousticModel(config, acoustic.tokenizer).eval()
 
 
-@pytest.mark.parametrize(("source", "skip"), [("rnnt", "none"), ("rnnt", "predictor"), ("ctc", "window")])
-def test_a_speech_model_trains_and_writes_the_same_in_a_batch(two_headed, source, skip, letters):
+def test_positions_inside_one_unit_are_told_apart_where_that_is_asked_for():
+    plain, told = build(consumed=0), build(consumed=2)
+    given = UnitStates(units().states, torch.tensor([4, 2]), torch.tensor([[1, 5, 6, 7], [2, 3, 0, 0]]))
+    written = torch.tensor([[0, 1, 2, 3, 5], [0, 1, 2, 3, 9]])  # characters
+    hidden = torch.randn(1, 1, H).expand(2, 5, H)
+
+    injection = project(told, given).injection
+    out = injection(0, hidden, written)
+
+    assert not hasattr(plain.consumed, "weight")
+    assert not project(plain, given).injection.counts_characters
+    assert injection.counts_characters
+    assert injection._place(written)[0].tolist() == [[0, 1, 1, 1, 2], [0, 0, 1, 2, 2]]
+    assert injection._place(written)[1].tolist() == [[0, 0, 1, 1, 0], [0, 1, 0, 0, 1]]  # more count as one
+    assert not torch.allclose(out[0, 1], out[0, 2])
+    torch.testing.assert_close(out[0, 2], out[0, 3])
+    torch.testing.assert_close(injection.select(torch.tensor([1]))(0, hidden[1:], written[1:]), out[1:])
+    with pytest.raises(ValueError, match="`consumed` must be 0 or more, got -1"):
+        Salsa(consumed=-1)
+
+
+def test_without_that_nothing_of_the_projector_changes():
+    torch.manual_seed(5)
+    plain = Salsa(bottleneck=16, num_heads=2).build(in_dim=D, out_dim=H, embed_rms=0.5, state_dim=Z)
+    drawn = torch.rand(1)
+    torch.manual_seed(5)
+    off = Salsa(bottleneck=16, num_heads=2, consumed=0).build(in_dim=D, out_dim=H, embed_rms=0.5, state_dim=Z)
+
+    assert torch.equal(torch.rand(1), drawn)
+    assert not [name for name in plain.state_dict() if "consumed" in name]
+    assert list(plain.state_dict()) == list(off.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("source", "skip", "consumed"),
+    [
+        ("rnnt", "none", 0),
+        ("rnnt", "predictor", 0),
+        ("ctc", "window", 0),
+        ("ctc", "none", 4),
+        ("rnnt", "predictor", 4),
+    ],
+)
+def test_a_speech_model_trains_and_writes_the_same_in_a_batch(two_headed, source, skip, consumed, letters):
     torch.manual_seed(0)
     llm = LLMConfig(source="tiny", script="common", hidden_size=H, num_heads=2, num_layers=4)
-    model = make_speech_llm(two_headed, Salsa(source=source, skip=skip, bottleneck=16, num_heads=2), llm)
+    salsa = Salsa(source=source, skip=skip, consumed=consumed, bottleneck=16, num_heads=2)
+    model = make_speech_llm(two_headed, salsa, llm)
     texts, langs = [f"{letters[:2]} {letters[2:5]}", letters[5:9]], ["hi", "hi"]
     generator = torch.Generator().manual_seed(0)
     waveforms, lens = torch.randn(2, 8000, generator=generator), torch.tensor([8000, 5500])
@@ -204,6 +247,7 @@ def test_a_speech_model_trains_and_writes_the_same_in_a_batch(two_headed, source
     assert model.projector.layers == (0, 3)
     assert parts.loss_sum.isfinite()
     assert all(adapter.gate.grad.any() for adapter in model.projector.adapters.values())
+    assert not consumed or model.projector.consumed.weight.grad.any()
     model.eval()
     together = model.transcribe(
         [wave[:size].numpy() for wave, size in zip(waveforms, lens, strict=True)], "hi"

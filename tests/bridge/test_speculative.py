@@ -198,6 +198,41 @@ def test_few_proposals_at_a_time_change_passes_and_nothing_else(eight, llm, toke
     assert max(one.passes for one in found) > 2
 
 
+@pytest.mark.parametrize("share", [0.1, 0.4])
+def test_an_llm_of_many_tokens_reads_little_where_the_draft_is_in_doubt_and_writes_the_same(
+    share, utterances, llm, tokenizer, monkeypatch
+) -> None:
+    rng = random.Random(4)
+    batch, wanted = utterances[1]
+    drafts = [wrong_words(one.text, share, rng) for one in wanted]
+    before = read(llm, batch, tokenizer, drafts, wanted)
+    monkeypatch.setattr("maya_bridge.decoding.speculative.SMALL_VOCABULARY", 1)
+
+    found = read(llm, batch, tokenizer, drafts, wanted)
+
+    assert found < before or share == 0.1  # there is little doubt then
+
+
+def read(llm, batch, tokenizer, drafts, wanted) -> int:
+    """Verify the drafts one by one; return how many tokens were read in all."""
+    tokens = 0
+    for row, draft in enumerate(drafts):
+        parts = (batch.inputs_embeds, batch.attention_mask, batch.position_ids, batch.labels)
+        run = CountingRun(llm)
+        own = PromptBatch(*(part[row : row + 1] for part in parts))
+        assert speculative(run, own, task_for(tokenizer, 1), [draft])[0].ids == wanted[row].ids
+        tokens += run.tokens
+    return tokens
+
+
+class CountingRun(LLMRun):
+    tokens = 0
+
+    def verify(self, ids, lens):
+        self.tokens += int(lens.sum())
+        return super().verify(ids, lens)
+
+
 def test_relaxed_mode_takes_draft_tokens_that_are_nearly_best(eight, llm, tokenizer) -> None:
     batch, wanted = eight
     rng = random.Random(2)

@@ -4,6 +4,7 @@ import pytest
 
 from maya_bridge.decoding.draft import Draft
 from maya_bridge.decoding.resync import Resync, prefix_distances, unlikeness
+from maya_bridge.decoding.speculative import MAX_DOUBT
 from maya_bridge.text_side import LLMTokenizer
 from maya_bridge.tiny import character_tokenizer
 
@@ -100,3 +101,19 @@ def test_texts_in_the_common_script_are_proposed_in_it() -> None:
     text = "\u0c15\u0c16 \u0c17\u0c18"  # Telugu letters of the same places
     ids = folded.encode(text, "te")
     assert Draft(text, "te", folded, 10).propose(ids[:2]) == ids[2:]
+
+
+@pytest.mark.parametrize(
+    ("draft", "text", "doubted"),
+    [
+        ("one two three", "one two", False),
+        ("one twx three", "one two", False),  # a letter alone is wrong
+        ("one um two three", "one two", False),
+        ("one ab three", "one xyz", True),  # another word, or one that the draft lacks
+        ("one", "one xyz", True),
+    ],
+)
+def test_a_word_that_the_draft_does_not_have_there_is_doubted(draft, text, doubted, tokenizer) -> None:
+    follower = Draft(draft, "en", tokenizer, 10)
+    follower.propose(tokenizer.encode(text, "en"))
+    assert (follower.doubt > MAX_DOUBT) == doubted

@@ -175,6 +175,15 @@ def test_quiet_audio_is_not_shown_to_the_model():
         assert len(waveform) - loud[-1] <= 0.1 * RATE
 
 
+def test_a_segment_is_shown_from_its_first_sound_on():
+    quiet = np.full(8000, 1e-4, dtype=np.float32)
+    for lead, shown in ((0.0, WORD), (0.1, WORD + 1600)):
+        model = LevelModel()
+        options = StreamOptions(interval=2.0, lead=lead)
+        stream(StreamSession(model, "hi", options=options), np.r_[quiet, speech([8], gap=0)])
+        assert model.calls[-1][1] == shown
+
+
 def test_a_stream_that_is_behind_hears_more_at_once():
     model = LevelModel()
     StreamSession(model, "hi").push(speech([1] * 20))

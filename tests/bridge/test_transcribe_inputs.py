@@ -22,6 +22,11 @@ def test_a_folder_is_its_audio_files_sorted(tree):
     assert names(".") == ["a.MP3", "b.wav", "deep/er/c.flac"]
 
 
+def test_a_name_with_a_line_end_is_not_left_out(tree):
+    (tree / "deep" / "two\nlines.wav").touch()
+    assert names("deep") == ["deep/two\nlines.wav", "deep/er/c.flac"]
+
+
 def test_patterns_reach_as_deep_as_they_say(tree):
     assert names("*.wav") == ["b.wav"]
     assert names("**/*.flac", "b.wav", "b.wav") == ["deep/er/c.flac", "b.wav", "b.wav"]

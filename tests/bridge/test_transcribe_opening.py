@@ -1,8 +1,10 @@
 """Sound files of all kinds, and what is none, to parts of 16 kHz."""
 
 import itertools
+import os
 import struct
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,6 +113,13 @@ def test_hostile_files_are_named_with_what_is_wrong(tmp_path, monkeypatch):
             list(opening.parts(tmp_path / name))
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_is_refused_before_anybody_waits_for_it(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    for path in (tmp_path / "pipe.wav", Path("/dev/zero")):
+        with pytest.raises(BadAudio, match=r"is a pipe or a device.*`-`"):
+            opening.claimed_seconds(path)
 
 
 def test_a_wav_that_claims_two_gigabytes_is_what_it_holds(tmp_path):

@@ -1,4 +1,5 @@
 import random
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from maya_bridge.llm import LLMConfig, load_llm
 from maya_bridge.text_side import SPECIAL_TOKENS, LLMTokenizer
-from maya_bridge.unit_index import characters_written, unit_index
+from maya_bridge.unit_index import CharacterCount, Progress, characters_written, unit_index
 
 
 def gemma_like(pieces):
@@ -114,3 +115,59 @@ def test_the_common_script_is_counted_like_the_native_one(letters):
     ids = tokenizer.encode("\u0995\u0996 \u0997", "bn")
 
     assert characters_written(ids, tokenizer) == [0, 1, 2, 3, 4]
+
+
+def random_ids(tokenizer, draw, count):
+    """Tokens of words, whole characters as bytes, and bytes that are none."""
+    broken = [tokenizer.special_id("<0xE0>"), tokenizer.special_id("<0xB2>")]
+    ids = []
+    while len(ids) < count:
+        word = draw.choice(["the", "cat", "\u0c95\u0c96", "x", ""])
+        ids += tokenizer.encode(word, "en") if word else draw.choices(broken, k=draw.randint(1, 3))
+    return ids[:count]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_count_that_goes_on_is_the_count_from_the_start(tokenizer, seed):
+    draw = random.Random(seed)
+    count, row = CharacterCount(tokenizer), []
+    for _ in range(30):
+        kept = draw.randint(0, len(row)) if draw.random() < 0.3 else len(row)
+        row = row[:kept] + random_ids(tokenizer, draw, draw.randint(0, 4))
+        given = [tokenizer.special_id("<|transcribe|>"), *row] if draw.random() < 0.2 else row
+
+        assert count(given) == CharacterCount(tokenizer)(given)
+
+
+def test_a_text_that_grows_is_decoded_once(tokenizer):
+    seen = []
+
+    def decode(ids):
+        seen.append(len(ids))
+        return backend.decode(ids)
+
+    backend = tokenizer.hf.backend_tokenizer
+    counted = SimpleNamespace(
+        hf=SimpleNamespace(backend_tokenizer=SimpleNamespace(decode=decode)), special_id=tokenizer.special_id
+    )
+    ids = random_ids(tokenizer, random.Random(0), 200)
+    count = CharacterCount(counted)
+
+    for end in range(len(ids)):
+        count(ids[:end])
+
+    assert sum(seen) < 10 * len(ids)
+
+
+def test_rows_of_a_batch_go_on_each_by_itself_and_shorter_ones_stay(tokenizer):
+    progress = Progress(SimpleNamespace(layers=(0,)), tokenizer)
+    in_characters = Progress(SimpleNamespace(layers=(0,), counts_characters=True), tokenizer)
+    cat, sat = tokenizer.encode("the cat", "en"), tokenizer.encode("sat", "en")
+    ends, lens = torch.tensor([[1, 3, 5, 7], [1, 2, 0, 0]]), torch.tensor([4, 2])
+
+    for rows in ([cat[:1], sat], [cat, sat], [sat, cat], [cat, sat[:1]]):
+        longest = max(map(len, rows))
+        padded = [row + [tokenizer.pad_id] * (longest - len(row)) for row in rows]
+        assert torch.equal(progress(rows, ends, lens), unit_index(padded, tokenizer, ends, lens))
+        wanted = [characters_written(row, tokenizer) for row in padded]
+        assert in_characters(torch.tensor(padded), ends, lens).tolist() == wanted

@@ -32,7 +32,7 @@ def test_two_processes_train_one_stage(quick_demo, run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "stage"),
     [
-        (("--devices", "8"), "encoder"),
+        (("--devices", "8"), "init"),
         (("--devices", "8", "stage=joint", "projector=qformer"), "joint"),
     ],
 )

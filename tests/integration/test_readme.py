@@ -35,10 +35,15 @@ ELSEWHERE = {
     "out_dir=runs/try_pair_gate": "the same, marked long",
 }
 LONG = {
+    "maya-train export runs/demo_quick --to safetensors --license apache-2.0",
     "maya-train export runs/demo_quick --to hf --lang hi",
     "maya-train export runs/demo_quick --to onnx --lang hi",
+    "torchrun --nproc-per-node 2 -m maya_eval.cli run --system maya-acoustic --set head=ctc --model "
+    "runs/demo_quick/model --index runs/demo_quick/index/test --out runs/try_shared.jsonl",
+    "maya-transcribe runs/demo_quick/samples --model runs/demo_quick/model --lang hi --decode ctc "
+    "--output runs/try_texts --dask local:2",
 }
-"""What they write is tested in tests/train/test_publish.py, for every format."""
+"""tests/train/test_publish.py, tests/eval and tests/bridge test the same in less time."""
 PREPARATION = ("git clone", "cd ", "pip install", "export ", "source ")
 """A user's own environment; .ci/run and test_wheels.py install the same packages."""
 

@@ -1,6 +1,7 @@
 """What two packages must both know, and may not import from each other, is the same in both."""
 
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +52,10 @@ def test_training_text_is_left_alone_by_the_scoring_profile():
         "or": "ମୁଁ ଓଡ଼ିଆ କହେ।",
     }.items():
         assert strict(asr.normalize(text, lang), lang) == strict(text, lang)
+
+
+@pytest.mark.parametrize("name", ["units", "dask_fleet"])
+def test_what_shares_work_is_the_same_file_in_both_packages(name):
+    sources = [import_module(f"{package}.{name}").__file__ for package in ("maya_bridge", "maya_eval")]
+    first, second = (Path(source).read_bytes() for source in sources)
+    assert first == second

@@ -245,9 +245,9 @@ def test_the_reader_itself_needs_no_file_name(sounds):
 
 
 def test_blocks_are_counted_whatever_the_header_said():
-    from maya_bridge.serving.audio_bytes import TooLong, _checked
+    from maya_bridge.serving.audio_bytes import TooLong, _limited
 
-    blocks = _checked(iter([np.zeros(16000, dtype=np.float32)] * 5), 16000, 3, None)
+    blocks = _limited(iter([np.zeros(16000, dtype=np.float32)] * 5), 16000, 3, None)
     assert len(next(blocks)) == 16000
     with pytest.raises(TooLong, match="3 s long"):
         list(blocks)

@@ -111,6 +111,7 @@ def test_models_are_listed(client):
         ({"language": "xx"}, "language"),
         ({"response_format": "diarized_json"}, "response_format"),
         ({"timestamp_granularities": ["word"]}, "timestamp_granularities"),
+        ({"stream": True, "response_format": "srt"}, "stream"),
         ({"prompt": "forbidden"}, "prompt"),
         ({"prompt": ",".join(map(str, range(101)))}, "prompt"),
         ({"prompt": "x" * 101}, "prompt"),

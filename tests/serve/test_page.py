@@ -2,10 +2,13 @@
 
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
+
+from maya_encoder.hypothesis import Hypothesis, Word
 
 pytest.importorskip("gradio")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -14,6 +17,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # Gradio's own run in the server's thread, here
 ]
 
+expect.set_options(timeout=20_000)  # milliseconds; machines may be busy
 FLAGS = [
     "--no-sandbox",
     "--autoplay-policy=no-user-gesture-required",
@@ -22,10 +26,37 @@ FLAGS = [
 ]
 
 
+def live_model(sounds):
+    """Hears a word in every 0.3 s of a microphone, when it is told to."""
+
+    class Live(sounds.EchoModel):
+        def _words(self, seconds):
+            return [Word(f"w{n}", n * 0.3, n * 0.3 + 0.3, 1.0) for n in range(int(seconds / 0.3))]
+
+        def transcribe(self, audio, langs, **how):
+            if not self.live.is_set():
+                return super().transcribe(audio, langs, **how)
+            found = [self._words(len(one) / 16000) for one in audio]
+            texts = [" ".join(word.text for word in words) for words in found]
+            return [
+                Hypothesis(text, "hi", "ctc", len(one) / 16000, words=words)
+                for one, text, words in zip(audio, texts, found, strict=True)
+            ]
+
+    model = Live()
+    model.live = threading.Event()
+    return model
+
+
 @pytest.fixture(scope="module")
-def page_server(serve):
-    with serve(page=True, max_seconds=60) as server:
+def page_server(serve, sounds):
+    with serve(live_model(sounds), page=True, max_seconds=60) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def until(sounds):
+    return sounds.until
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +85,8 @@ def tab(browser, page_server):
 
 @pytest.fixture
 def fresh(tab):
-    """The page without audio."""
+    """The page without audio or live text."""
+    tab.evaluate("document.getElementById('maya-live-text').replaceChildren()")
     clear = tab.locator("#maya-audio button[aria-label=Clear]")
     if clear.count():
         clear.click()
@@ -126,6 +158,36 @@ def test_a_recording_is_transcribed(fresh):
     fresh.locator("#maya-go").click()
     expect(fresh.locator("#maya-timings")).to_contain_text("s of audio")
     fresh.get_by_role("button", name="Upload file").click()
+
+
+def test_a_live_speaker_sees_stable_text_a_pale_tail_and_the_final_text(fresh, page_server, tmp_path, until):
+    live = page_server.model.live
+    words, button = fresh.locator("#maya-live-text"), fresh.locator("#maya-live-go")
+    live.set()
+    try:
+        choose(fresh, "#maya-lang", "Hindi")
+        button.click()
+        expect(words.locator(".maya-stable").first).to_contain_text("w0 w1")
+        expect(words.locator(".maya-tail").first).to_contain_text("w")
+        assert words.locator(".maya-tail").first.evaluate("one => getComputedStyle(one).opacity") == "0.5"
+        fresh.screenshot(path=tmp_path / "live.png", full_page=True)
+        expect(button).to_have_text("Stop")
+        button.click()
+        expect(words.locator(".maya-done").first).to_contain_text("w0 w1")
+        expect(button).to_have_text("Speak live")
+    finally:
+        live.clear()
+    until(lambda: page_server.service.active == 0)
+
+
+def test_a_stream_that_is_refused_is_told_on_the_page(fresh, page_server):
+    page_server.service.closing = True
+    try:
+        fresh.locator("#maya-live-go").click()
+        expect(fresh.locator("#maya-live-text .maya-error")).to_contain_text("refused the stream")
+    finally:
+        page_server.service.closing = False
+    expect(fresh.locator("#maya-live-go")).to_have_text("Speak live")
 
 
 def test_what_is_no_audio_is_told_in_a_sentence(fresh):

@@ -170,6 +170,53 @@ def test_settings_change_in_the_stream_and_end_the_segment_before(server, say):
     assert first["item_id"] != second["item_id"]
 
 
+OPENAIS = {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 24000}}}}
+
+
+@pytest.mark.parametrize(("query", "session"), [("&sampling_rate=24000", None), ("", OPENAIS)])
+def test_audio_of_another_rate_is_heard_as_if_it_were_one_piece(server, sounds, query, session):
+    at_24000 = pcm(sounds.level(45, 3.0))  # 2 s of 24 kHz
+
+    async def run():
+        async with client(server, f"?language=hi{query}") as socket:
+            if session:
+                await send(socket, "session.update", session=session)
+            for frame in frames(at_24000, 2402):
+                await socket.send(frame)
+            await send(socket, "session.close")
+            return await everything(socket)
+
+    events = asyncio.run(run())
+    told = of(events, "session.updated" if session else "session.created")[0]["session"]
+    assert told["sampling_rate"] == 24000
+    (done,) = of(events, "transcript.text.done")
+    assert done["text"] == "number 45"
+    assert done["end"] == pytest.approx(2.0, abs=0.02)
+
+
+def test_a_rate_that_is_none_is_refused_before_the_stream(server):
+    async def run():
+        with pytest.raises(InvalidStatus) as refused:
+            await client(server, "?language=hi&sampling_rate=1e9").__aenter__()
+        return refused.value.response
+
+    response = asyncio.run(run())
+    assert response.status_code == 400
+    assert json.loads(response.body)["error"]["code"] == "invalid_audio_format"
+
+
+def test_settings_that_follow_one_another_at_once_add_up(server, say):
+    async def run():
+        async with client(server, "") as socket:
+            for session in ({"language": "en"}, {"polish": "none"}, {"sampling_rate": 8000}):
+                await send(socket, "session.update", session=session)
+            await send(socket, "session.close")
+            return await everything(socket)
+
+    told = of(asyncio.run(run()), "session.updated")[-1]["session"]
+    assert (told["language"], told["polish"], told["sampling_rate"]) == ("en", None, 8000)
+
+
 HOSTILE = {
     "odd number of bytes": (b"abc", "invalid_audio"),
     "text where audio is due": ("hello", "invalid_json"),
@@ -191,7 +238,19 @@ HOSTILE = {
         "invalid_value",
     ),
     "another rate": (
-        '{"type": "session.update", "session": {"audio": {"input": {"format": {"rate": 24000}}}}}',
+        '{"type": "session.update", "session": {"audio": {"input": {"format": {"rate": 96000}}}}}',
+        "invalid_audio_format",
+    ),
+    "a rate of text": (
+        '{"type": "session.update", "session": {"sampling_rate": "fast"}}',
+        "invalid_audio_format",
+    ),
+    "a rate that is true": (
+        '{"type": "session.update", "session": {"sampling_rate": true}}',
+        "invalid_audio_format",
+    ),
+    "another coding": (
+        '{"type": "session.update", "session": {"input_audio_format": "g711_ulaw"}}',
         "invalid_audio_format",
     ),
 }

@@ -60,7 +60,7 @@ def run(*overrides: str):
         (["stage=jont"], "stage=jont: recipe maya_8xh100 has the stages init, encoder, align, joint, polish"),
         (
             ["recipe=demoo"],
-            "recipe=demoo: no such file; configs/recipe has: add_language, demo, demo_gemma3_270m, demo_quick,",
+            "recipe=demoo: no such file; configs/recipe has: add_language, demo, demo_gemma3_270m,",
         ),
         (["max_steps"], "command line: 'max_steps': expected key=value, for example max_steps=100"),
         (["max_steps=[1"], "command line: 'max_steps=[1': cannot be read as key=value"),

@@ -6,9 +6,9 @@ import pytest
 
 from maya_train.compose import compose
 from maya_train.errors import LaunchError
-from maya_train.launch import check_files
 from maya_train.layers import load_file
 from maya_train.schema import InitConfig, SelectConfig
+from maya_train.stage_files import check_files
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RECIPES = sorted(path.stem for path in (CONFIGS / "recipe").glob("*.yaml"))

@@ -82,6 +82,19 @@ def test_a_step_whose_output_was_deleted_is_made_again(tmp_path, quiet):
     assert ran(tmp_path) == "abb"
 
 
+def test_an_index_that_another_version_wrote_is_made_again(tmp_path, corpus):
+    shutil.copytree(corpus / "index", tmp_path / "index" / "train")
+    demo = load_demo_config(find_configs(), "demo_quick")
+    index = next(s for s in pipeline(tmp_path, demo, 0, [], "joint") if s.name == "index-train")
+    ledger = Ledger(tmp_path / "steps.json")
+    ledger.record(index, 1.0, 0.1, finished=True)
+    assert ledger.holds(index)
+
+    info = tmp_path / "index" / "train" / "index.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"schema": 1}))
+    assert not ledger.holds(index)
+
+
 def test_a_torn_ledger_counts_as_empty(tmp_path):
     path = tmp_path / "steps.json"
     path.write_text('{"a": {"sec')

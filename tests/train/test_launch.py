@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +13,11 @@ from maya_train.launch import (
     Launch,
     build_strategy,
     check_devices,
-    check_files,
-    check_llm,
     make_fabric,
     resolve,
     resolve_chain,
 )
+from maya_train.stage_files import check_files, check_llm
 from maya_train.strategies.deepspeed import DeepSpeed
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -227,7 +228,10 @@ def test_an_llm_folder_that_is_not_there_is_named(tmp_path):
         check_files(compose(chosen, CONFIGS))
     with pytest.raises(LaunchError, match=r"stage align: llm\.path: no value given"):
         check_files(compose([*chosen, "llm.path=null"], CONFIGS))
-    check_files(compose([*chosen, "llm.path=google/gemma-3-270m"], CONFIGS))
+    of_the_hub = [*chosen, "llm.path=google/gemma-3-270m"]
+    with pytest.raises(LaunchError, match=r"google/gemma-3-270m: no such folder; .* set llm\.hub=true"):
+        check_files(compose(of_the_hub, CONFIGS))
+    check_files(compose([*of_the_hub, "llm.hub=true"], CONFIGS))
     check_files(compose([*chosen, f"llm.path={tmp_path}"], CONFIGS))
 
 
@@ -296,3 +300,13 @@ def test_a_strategy_for_gpus_says_so_on_a_cpu():
         LaunchError, match="strategy deepspeed needs CUDA devices, got accelerator cpu; choose"
     ):
         build_strategy(run, replace(settled(), devices=2))
+
+
+def test_help_of_every_command_comes_before_anything_heavy_is_imported():
+    code = (
+        "import sys; from contextlib import suppress; from maya_train import cli, commands\n"
+        "for name in commands.NAMES:\n    with suppress(SystemExit):\n        cli.main([name, '--help'])\n"
+        "print({'torch', 'lightning', 'transformers', 'deepspeed'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("\nset()\n"), done.stdout[-200:]

@@ -1,4 +1,4 @@
-"""All strategies on two processes of torchrun: equal to DDP step by step, and whole chains of stages."""
+"""All strategies on two processes of torchrun: equal to DDP step by step, whole chains, the scoring pass."""
 
 import json
 import os
@@ -10,10 +10,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+from lightning.fabric import Fabric
 from safetensors.torch import load_file
 
 from maya_train.metrics_log import read_steps
+from maya_train.schema import SelectConfig
+from maya_train.scoring import passes
+from maya_train.scoring.selection import ensure_list
 
 SCRIPT = Path(__file__).parent / "two_strategies.py"
 STAGES = ("acoustic", "speech_llm")
@@ -44,6 +49,14 @@ def chain(make: Callable[..., Any], folder: Path, name: str, precision: str = "3
     return runs
 
 
+def selecting(make: Callable[..., Any], folder: Path, name: str) -> Any:
+    """A stage on the third of each language that the acoustic model of the first chain finds cleanest."""
+    start = str(folder / "chain" / "ddp" / "acoustic" / "model")
+    keys = {"stage": "polish", "init_from": start, "accelerator": "cpu", "threads": 1}
+    where = {"out_dir": str(folder / name / "polish"), "run_dir": str(folder / name)}
+    return make("acoustic", select=SelectConfig(share=0.34), **keys, **where)
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("two-strategies")
@@ -55,6 +68,7 @@ def trained(done: Path, make_config: Callable[..., Any]) -> Path:
     if not (done / "chains.pkl").is_file():
         chains = [(name, chain(make_config, done / "chain", name)) for name in ("ddp", "fsdp", "zero-3")]
         chains.append(("zero-2", chain(make_config, done / "chain", "zero-2", "bf16-mixed")[:1]))
+        chains.append(("ddp", [selecting(make_config, done, "two")]))
         (done / "chains.pkl").write_bytes(pickle.dumps(chains))
         command = [
             sys.executable,
@@ -69,7 +83,7 @@ def trained(done: Path, make_config: Callable[..., Any]) -> Path:
         ended = subprocess.run(
             [*command, SCRIPT, done, done / "chains.pkl"],
             env=environ,
-            timeout=400,
+            timeout=600,
             capture_output=True,
             text=True,
             check=False,
@@ -116,6 +130,25 @@ def test_a_chain_under_sharding_hands_on_what_ddp_does(trained: Path, name: str,
             assert float((models[1][key] - value).abs().double().mean()) < 1e-5, key
     scores = [json.loads((folder / "validation.jsonl").read_text()) for folder in (expected, found)]
     assert scores[0]["utterances"] == scores[1]["utterances"] == 18
+
+
+def test_two_processes_share_the_scoring_and_make_the_list_of_one(
+    trained: Path, make_config: Callable[..., Any], fabric: Fabric, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passes, "CHUNK", 5)
+    ensure_list(fabric, selecting(make_config, trained, "one"), print)
+
+    wrote = [(trained / "two" / f"wrote-{rank}").read_text().split() for rank in (0, 1)]
+    assert wrote == [
+        ["part-000000.parquet", "part-000002.parquet"],
+        ["part-000001.parquet", "part-000003.parquet"],
+    ]
+    two, one = (
+        pq.read_table(trained / name / "polish" / "keep.parquet").to_pydict() for name in ("two", "one")
+    )
+    assert two["row"] == one["row"]
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
+    assert two["cer"] == one["cer"]
 
 
 @needs_deepspeed

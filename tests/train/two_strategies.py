@@ -1,7 +1,7 @@
 """Two processes of torchrun under every strategy, as a script: two_strategies.py OUT_DIR CHAINS.
 
 What they did is in their files. CHAINS is a pickled list of the chains of stages to run, each one's strategy,
-and folder, in its configs.
+and folder, in its configs; of a stage with `select` only the list is made.
 """
 
 import os
@@ -19,6 +19,8 @@ from torch import nn
 
 from maya_train.launch import make_fabric, resolve
 from maya_train.schema import RunConfig
+from maya_train.scoring import passes
+from maya_train.scoring.selection import ensure_list
 from maya_train.stages import run_chain
 from maya_train.strategies.ddp import DDP
 from maya_train.strategies.fsdp import FSDP
@@ -83,7 +85,17 @@ def main(out_dir: Path, chains: Path) -> None:
         if name in plugins:
             for run in runs:
                 run.strategy = plugins[name]
-            run_chain(runs, *fabric_of(runs[0]))
+            act = score if runs[0].select else run_chain
+            act(runs, *fabric_of(runs[0]))
+
+
+def score(runs: list[RunConfig], fabric: Any, _: Any) -> None:
+    """The list of a stage with `select`; each process notes which files it wrote."""
+    write, wrote = passes._write, []
+    passes._write = lambda path, scores: (wrote.append(path.name), write(path, scores))
+    passes.CHUNK = 5
+    ensure_list(fabric, runs[0], print)
+    Path(runs[0].run_dir, f"wrote-{fabric.global_rank}").write_text(" ".join(wrote))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--device", default="cpu", help="torch device")
     result.add_argument("--int8", action="store_true", help="quantise the weights; CPU only")
     _add_output(result)
+    _add_sharing(result)
     return result
 
 
@@ -67,6 +68,17 @@ def _add_output(result: argparse.ArgumentParser) -> None:
     group.add_argument("--fresh", action="store_true", help="do all again, whatever was noted")
 
 
+def _add_sharing(result: argparse.ArgumentParser) -> None:
+    group = result.add_argument_group("several processes; torchrun's share the files by themselves")
+    group.add_argument(
+        "--shared", action="store_true", help="others do this too, on any node that sees the output"
+    )
+    group.add_argument(
+        "--dask", metavar="ADDRESS", help="on a Dask cluster: tcp://host:port, or local:4 for four processes"
+    )
+    group.add_argument("--unit", type=int, metavar="N", help="files taken at a time (4 batches)")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; wrong usage is one line, exit status 2."""
     args = parser().parse_args(argv)
@@ -84,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("maya-transcribe: interrupted", file=sys.stderr)
         return 130
-    except (ValueError, LookupError, OSError) as error:
+    except (ValueError, LookupError, OSError, ImportError) as error:
         print(f"maya-transcribe: {error}", file=sys.stderr)
         return 2
 

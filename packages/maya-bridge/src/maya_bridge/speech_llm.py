@@ -16,7 +16,7 @@ from maya_bridge.prompt import Prompt, PromptBatch, PromptConfig, check_window
 from maya_bridge.target_loss import LossParts, make_targets, on_device, target_loss
 from maya_bridge.text_side import LLMTokenizer
 from maya_bridge.tiny import common_characters, piece_text
-from maya_bridge.unit_index import unit_index
+from maya_bridge.unit_index import Progress
 from maya_encoder.acoustic_model import AcousticModel
 from maya_encoder.audio import Audio
 from maya_encoder.modes import evaluating
@@ -177,17 +177,20 @@ class SpeechLLM(nn.Module):
         embed = self.llm.get_input_embeddings()
         batch = self.prompt.build(embed, embeds, lens, langs, targets, hotwords=hotwords, generator=generator)
         check_window(self.prompt.config, self.llm.config, batch.labels.shape[1])
-        with injected(self.llm, projected.injection, self._unit_index(batch, units)):
+        with injected(self.llm, projected.injection, self._unit_index(batch, projected, units)):
             loss_sum = target_loss(self.llm, batch)
         aux = dict(projected.aux_losses)
         if ctc_weight:
             aux["ctc"] = ctc_weight * self._ctc_loss(speech, texts, langs)
         return LossParts(loss_sum, num_tokens, aux)
 
-    def _unit_index(self, batch: PromptBatch, units: UnitStates | None) -> Tensor | None:
-        if units is None or batch.ids is None:
+    def _unit_index(
+        self, batch: PromptBatch, projected: ProjectorOutput, units: UnitStates | None
+    ) -> Tensor | None:
+        if units is None or batch.ids is None or projected.injection is None:
             return None
-        return unit_index(batch.ids, self.llm_tokenizer, units.char_ends, units.unit_lens)
+        progress = Progress(projected.injection, self.llm_tokenizer)
+        return progress(batch.ids, units.char_ends, units.unit_lens)
 
     def _ctc_loss(self, speech: EncodedSpeech, texts: Sequence[str], langs: Sequence[str]) -> Tensor:
         """Mean loss of a token of the CTC head."""

@@ -6,10 +6,14 @@ starts anew. The clips of the worst utterances are written beside the file, for 
 
 import hashlib
 import json
+import re
+import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
+from threading import Lock
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -19,9 +23,12 @@ from rich.progress import track
 from maya_eval.appended import Appended
 from maya_eval.benchmarks import load_benchmark
 from maya_eval.clips import CLIPS, write_clips
+from maya_eval.dask_fleet import fleet
 from maya_eval.plugins import find
+from maya_eval.sharing import UNIT, Part, SharedRun, result_of
 from maya_eval.sources import Source, benchmark_source, index_source
 from maya_eval.transcribing import RunReport, Worker
+from maya_eval.units import Member, member
 
 LINES = 10
 """Progress lines of a run whose output is no terminal."""
@@ -58,11 +65,17 @@ class RunConfig:
     """Folder of configs to look the benchmark up in."""
     clips: int = CLIPS
     """Sound of so many of the worst utterances is kept for the report; 0 keeps none."""
+    shared: bool = False
+    """Other processes do the same run at the same time, torchrun's for example."""
+    dask: str | None = None
+    """Address of a Dask cluster to do it on, or `local:N`."""
+    unit: int | None = None
+    """Utterances that a process takes at a time where several do the run; None: four batches."""
 
     def __post_init__(self) -> None:
         if (self.index is None) == (self.benchmark is None):
             raise ValueError("a run needs either `index` or `benchmark`")
-        for name, least in (("batch_size", 1), ("warmup", 0), ("clips", 0)):
+        for name, least in (("batch_size", 1), ("warmup", 0), ("clips", 0), ("unit", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"`{name}` must be {least} or more, got {value}")
@@ -76,32 +89,111 @@ class RunConfig:
 
 def run(config: RunConfig, progress: bool = True) -> RunReport:
     """Transcribes every utterance of the source that the output does not hold yet."""
+    opened = _opened(config)
+    if config.shared or config.dask is not None:
+        return _run_shared(config, opened, progress)
+    source, output = opened.source, Appended(config.out, opened.origin)
+    pending = [item for item in source.utterances if not output.holds(item.utt_id, item.text)]
+    report = RunReport(kept=len(source.utterances) - len(pending))
+    if pending:
+        worker = opened.worker()
+        batches = [pending[at : at + config.batch_size] for at in range(0, len(pending), config.batch_size)]
+        with output:
+            for batch in _shown(batches, progress):
+                output.append(worker.lines(batch, output.origin, report))
+    _finish(config, output, source, report)
+    return report
+
+
+def done_elsewhere(config: RunConfig, part: Part) -> str:
+    """Transcribes a part of the run that `config` tells of, and returns the result; on a Dask worker."""
+    with _ELSEWHERE:
+        opened, worker = _kept_open(config)
+        if opened.origin["fingerprint"] != part.origin["fingerprint"]:
+            raise ValueError(f"{socket.gethostname()} has another {config.model}, or another source")
+        return result_of(worker, opened.source, part, config.batch_size)
+
+
+@dataclass
+class _Opened:
+    """What a run has looked up; nothing is loaded yet."""
+
+    config: RunConfig
+    configured: Any
+    source: Source
+    origin: dict[str, str]
+
+    def worker(self, device: str | None = None) -> Worker:
+        """Loads the model."""
+        config, device = self.config, device or self.config.device
+        if re.fullmatch(r"cuda:\d+", device):
+            import torch
+
+            torch.cuda.set_device(device)
+        transcriber = self.configured.build(model=config.model, device=device)
+        return Worker(transcriber, device, config.batch_size, config.warmup)
+
+
+_ELSEWHERE = Lock()
+"""A model is for one thread at a time, and a Dask worker may have several."""
+
+
+_KEPT: dict[str, tuple[_Opened, Worker]] = {}
+"""The one run that a Dask worker keeps open from one unit to the next."""
+
+
+def _kept_open(config: RunConfig) -> tuple[_Opened, Worker]:
+    key = repr(config)
+    if key not in _KEPT:
+        _KEPT.clear()
+        opened = _opened(config)
+        _KEPT[key] = opened, opened.worker()
+    return _KEPT[key]
+
+
+def _opened(config: RunConfig) -> _Opened:
     if config.model.startswith(("/", "./", "../", "~")) and not Path(config.model).exists():
         raise ValueError(f"{config.model}: no such model")
     configured = _configured(_transcriber(config.transcriber), config)
     source = _source(config)
-    output = Appended(
-        config.out,
-        {
-            "system": config.system,
-            "model": config.model,
-            "fingerprint": _fingerprint(config.model, source),
-        },
-    )
-    pending = [item for item in source.utterances if not output.holds(item.utt_id, item.text)]
-    report = RunReport(kept=len(source.utterances) - len(pending))
-    if pending:
-        transcriber = configured.build(model=config.model, device=config.device)
-        batches = [pending[at : at + config.batch_size] for at in range(0, len(pending), config.batch_size)]
-        worker = Worker(transcriber, config.device, config.batch_size, config.warmup)
-        with output:
-            for batch in _shown(batches, progress):
-                output.append(worker.lines(batch, output.origin, report))
+    origin = {
+        "system": config.system,
+        "model": config.model,
+        "fingerprint": _fingerprint(config.model, source),
+    }
+    return _Opened(config, configured, source, origin)
+
+
+def _run_shared(config: RunConfig, opened: _Opened, progress: bool) -> RunReport:
+    me = member() if config.shared else Member()
+    size = config.unit or UNIT * config.batch_size
+    with ExitStack() as stack:
+        client = None if config.dask is None else stack.enter_context(fleet(config.dask))
+        shared = stack.enter_context(SharedRun(config.out, opened.origin, opened.source, size, me))
+        if client is not None:
+            shared.do_by_fleet(client, done_elsewhere, _anywhere(config), progress)
+        else:
+            shared.do(lambda: opened.worker(me.device(config.device)), config.batch_size, progress)
+        return shared.merge(lambda output, report: _finish(config, output, opened.source, report))
+
+
+def _anywhere(config: RunConfig) -> RunConfig:
+    """The run as a process in another folder is to be told of it."""
+    found: dict[str, Any] = {
+        name: Path(value).resolve()
+        for name in ("index", "root", "configs", "model", "benchmark")
+        if (value := getattr(config, name)) is not None and Path(value).exists()
+    }
+    texts = {name: str(path) for name, path in found.items() if name not in ("index", "configs")}
+    return replace(config, **(found | texts), out=config.out.resolve(), dask=None, shared=False)
+
+
+def _finish(config: RunConfig, output: Appended, source: Source, report: RunReport) -> None:
+    """Writes what lies beside the lines."""
     if report.skipped:
         report.references = _write_references(config.out, source)
     if config.clips:
         _keep_clips(config, output, source, report)
-    return report
 
 
 def _transcriber(name: str) -> Any:

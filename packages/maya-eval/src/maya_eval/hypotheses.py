@@ -106,10 +106,11 @@ def _numbered(path: Path, reading: Reading) -> Iterator[tuple[int, Hypothesis]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if line.strip():
-                yield number, _parse(line, f"{path}:{number}", reading)
+                yield number, parse_line(line, f"{path}:{number}", reading)
 
 
-def _parse(line: bytes, where: str, reading: Reading) -> Hypothesis:
+def parse_line(line: bytes, where: str, reading: Reading) -> Hypothesis:
+    """Returns the hypothesis of a line; `where` it stands is named in errors."""
     row = _object(line, where)
     _take_foreign_names(row)
     row["lang"] = row.get("lang") or reading.default_lang

@@ -31,6 +31,8 @@ class RunReport:
     """Clips that lie beside the file."""
     references: Path | None = None
     """Where the references lie; written when an utterance could not be read."""
+    by_another: bool = False
+    """Whether another process merged what several had done; this report is then of this process alone."""
 
     @property
     def rtf_text(self) -> str:
@@ -153,4 +155,4 @@ def _settled(device: str) -> None:
         import torch
 
         if torch.cuda.is_available():
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(device)

@@ -24,10 +24,11 @@ from maya_train.build import build_task
 from maya_train.data_plan import plan_config
 from maya_train.errors import ConfigError
 from maya_train.memory_meter import GIB, MemoryMeter
-from maya_train.optim import build_optimizer
 from maya_train.schema import RunConfig
 from maya_train.sources import TrainingData
+from maya_train.strategies import Capabilities
 from maya_train.tasks import Moment, Task
+from maya_train.wrapping import set_up
 
 BUCKETS = 30
 MOST = 512
@@ -117,8 +118,7 @@ class Trial:
     def __init__(self, fabric: Fabric, cfg: RunConfig, task: Task) -> None:
         assert isinstance(task, nn.Module)
         self.fabric, self.cfg, self.task = fabric, cfg, task
-        optimizer = build_optimizer(task.trained(), cfg.lr, cfg.optim)
-        self._module, self._optimizer = fabric.setup(task, optimizer)
+        self._module, self._optimizer = set_up(fabric, cfg, task, Capabilities())
         self._meter = MemoryMeter(fabric.device)
         task.set_modes()
 

@@ -58,11 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def told(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
     """Run a command beside training; what a user can mend ends in one sentence, as in `train`."""
-    from maya_train.failures import report
-
     try:
         return command(arguments)
     except (Exception, KeyboardInterrupt) as error:
+        from maya_train.failures import report  # with all of training, which --help and `plan` do without
+
         if (status := report(error)) is None:
             raise
         return status
@@ -99,8 +99,9 @@ def prepare(arguments: Sequence[str], environ: Mapping[str, str]) -> Prepared:
     """Compose, resolve and check; no process group, model or dataset is made."""
     from maya_train.compose import compose
     from maya_train.data_plan import check_plans
-    from maya_train.launch import check_files, resolve_chain
+    from maya_train.launch import resolve_chain
     from maya_train.preflight import check_folders
+    from maya_train.stage_files import check_files
 
     overrides, configs = split_arguments(arguments)
     runs = compose(overrides, configs)

@@ -5,25 +5,19 @@ both. Nothing here makes a process group before `make_fabric`.
 """
 
 import os
-import re
-import sys
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from maya_train.cluster import check_meeting, num_started, processes, started_by
 from maya_train.cluster import rank as rank
 from maya_train.errors import LaunchError
 from maya_train.schema import Precision, RunConfig
-from maya_train.stage_files import check_other_models
 from maya_train.strategies import Capabilities, StrategyBundle
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 KEYS = ("devices", "num_nodes", "accelerator", "precision")
 ALIASES = {"gpu": "cuda", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true", "16": "16-mixed"}
 
@@ -136,76 +130,6 @@ def check_devices(cfg: RunConfig, launch: Launch) -> None:
     raise LaunchError(
         f"stage {cfg.stage} asks for {wants} (accelerator: cuda), this machine has {there}; add {hint}"
     )
-
-
-def check_files(runs: Sequence[RunConfig]) -> None:
-    """Refuse a chain whose index, tokenizer, first weights or LLM are missing."""
-    check_llm(runs)
-    made = {str(Path(run.out_dir) / "model") for run in runs}
-    for run in runs:
-        check_other_models(run, made)
-        _check_index(run, run.data.index)
-        if run.data.valid_index is not None:
-            _check_index(run, run.data.valid_index)
-        if not (Path(run.tokenizer) / "tokenizer.yaml").is_file():
-            size = "" if run.vocab_size is None else f" --vocab-size {run.vocab_size}"
-            how = f"maya-data tokenizer {run.data.index} --out {run.tokenizer}{size}"
-            raise LaunchError(f"no tokenizer at {run.tokenizer}; make it with: {how}")
-        if not _has_start(run, made):
-            raise LaunchError(f"stage {run.stage} starts from {run.init_from}, which is not there")
-
-
-def check_llm(runs: Sequence[RunConfig]) -> None:
-    """Refuse a chain whose LLM is a folder that nobody makes, or in a Python package that is missing."""
-    from maya_bridge.gguf import HELPERS, INSTALL, PACKAGE
-
-    made = {str(Path(run.out_dir) / "model"): run.task for run in runs}
-    for run in runs:
-        path, source = getattr(run.llm, "path", None), getattr(run.llm, "source", None)
-        if source in (None, "tiny") or _has_llm(run) or made.get(run.init_from or "") == "speech_llm":
-            continue
-        if source == "folder" and path not in made and _is_missing_folder(path) and _has_start(run, made):
-            what = "no value given" if path is None else f"{path}: no such folder"
-            raise LaunchError(f"stage {run.stage}: llm.path: {what}; give a model folder or a hub id")
-        if source == "folder" and path not in made and not run.llm.hub and not Path(str(path)).is_dir():
-            raise LaunchError(
-                f"stage {run.stage}: llm.path: {path}: no such folder; to fetch that id from the Hugging Face"
-                " hub, set llm.hub=true"
-            )
-        missing = [name for name in (PACKAGE, *HELPERS) if source == "gguf" and find_spec(name) is None]
-        if missing:
-            raise LaunchError(
-                f"stage {run.stage}: llm.source: gguf needs {', '.join(missing)}, not installed here;"
-                f" install with: {sys.executable} -m {INSTALL}"
-            )
-
-
-def _has_llm(run: RunConfig) -> bool:
-    """Whether the LLM was unpacked before, or comes with the model that the stage starts from."""
-    if run.init_from is not None and (Path(run.init_from) / "llm").is_dir():
-        return True
-    return run.llm.path is not None and (Path(run.llm.path) / "model.safetensors").is_file()
-
-
-def _has_start(run: RunConfig, made: Container[str]) -> bool:
-    """Whether the model that a stage starts from, if any, is there or will be."""
-    return run.init_from is None or run.init_from in made or Path(run.init_from).is_dir()
-
-
-def _is_missing_folder(path: str | None) -> bool:
-    """Whether a path can only mean a folder (a hub id is `owner/name`, or a name), and there is none."""
-    return path is None or (not Path(path).is_dir() and HUB_ID.fullmatch(path) is None)
-
-
-def _check_index(run: RunConfig, index: str) -> None:
-    if (Path(index) / "index.json").is_file():
-        return
-    root = getattr(run.reader, "root", None)
-    if root is None:
-        raise LaunchError("no value given for reader.root; set it or MAYA_DATA")
-    if not Path(root).is_dir():
-        raise LaunchError(f"reader.root: {root}: no such folder")
-    raise LaunchError(f"no index at {index}; make it with: maya-data index ROOT --out {index}")
 
 
 def count_gpus() -> int:

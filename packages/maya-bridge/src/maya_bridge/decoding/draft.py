@@ -27,6 +27,8 @@ class Draft:
         self.tokenizer = tokenizer
         self._raw = tokenizer.hf.backend_tokenizer.decode
         self._resync = Resync(" ".join(words))
+        self.doubt = 0.0
+        """What speaks against the last proposal: 0 is nothing, 1 a word that the draft lacks."""
         self._start = 0  # where the ids of the word begin that may still grow
 
     def propose(self, ids: Sequence[int]) -> list[int] | None:
@@ -38,14 +40,15 @@ class Draft:
         growing = list(ids[self._start :])
         text = self.tokenizer.decode(growing, self.lang)
         begun = text.rstrip(INCOMPLETE)
-        rests = self._resync.continuations(begun)
+        rests = self._resync.ranked(begun)
         # An LLM writes a word in the tokens that its tokenizer has for it, so a rest that would have made
         # other tokens of what is there already is not what it is about to write.
-        for rest in rests[:MAX_TRIED]:
+        for rest, self.doubt in rests[:MAX_TRIED]:
             candidate = self.tokenizer.encode(begun + rest, self.lang)
             if candidate[: len(growing)] == growing:
                 return candidate[len(growing) :]
-        return self._piece(rests[0]) if begun == text else None
+        rest, self.doubt = rests[0]
+        return self._piece(rest) if begun == text else None
 
     def _word_start(self, ids: Sequence[int]) -> int:
         """Return where the last word begins: the last token that opens with a space."""

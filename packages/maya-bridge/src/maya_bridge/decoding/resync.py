@@ -48,6 +48,10 @@ class Resync:
 
         Each is the rest of that word and, behind a space, the rest of the draft.
         """
+        return [rest for rest, _ in self.ranked(begun)]
+
+    def ranked(self, begun: str) -> list[tuple[str, float]]:
+        """Return the same with the cost of each, above that of the whole words written so far."""
         found: dict[str, tuple[float, int]] = {}
         least = min(self._costs)
         near = [place for place, cost in enumerate(self._costs) if cost <= least + SLACK]
@@ -55,7 +59,7 @@ class Resync:
             for cost, rest, tie in self._from(place, begun):
                 key = (self._costs[place] + cost, tie)
                 found[rest] = min(found.get(rest, key), key)
-        return sorted(found, key=lambda rest: found[rest])
+        return [(rest, found[rest][0] - least) for rest in sorted(found, key=lambda rest: found[rest])]
 
     def _from(self, place: int, begun: str) -> Iterator[tuple[float, str, int]]:
         """Cost, rest and tie-breaker of the ways to go on where `place` words of the draft are done with."""

@@ -23,8 +23,10 @@ MAX_LOGITS = 2**27
 """Logits of one pass of a batch: half a gigabyte."""
 MIN_PROPOSED = 8
 FEW = 1
-"""Tokens proposed behind a pass that confirmed none, as the draft's place in the text is not sure then; on a
-CPU with an LLM of many tokens, where a pass takes the longer the more it reads."""
+"""Tokens proposed where it is not sure how the draft goes on; on a CPU with an LLM of many tokens, where a
+pass over two tokens takes a third of the time of one over thirty."""
+MAX_DOUBT, LOW_DOUBT = 0.6, 0.3
+"""Doubt about a proposal from which it is not sure, and the same behind a pass that confirmed none."""
 AT_ONCE = 24
 """Positions that get logits at a time; on a CPU so many cost hardly more than four."""
 
@@ -43,10 +45,9 @@ class _Row:
     confirmed: int = 1
     """Proposals that the last pass confirmed."""
 
-    def propose(self, limit: int, eos_id: int) -> None:
-        """Propose `limit` tokens at most."""
+    def propose(self, rest: list[int] | None, limit: int, eos_id: int) -> None:
+        """Propose `limit` tokens at most of what the draft has to say."""
         self.confirmed = 0
-        rest = self.draft.propose(self.ids)
         if rest is None:
             self.proposed = []
         else:
@@ -137,7 +138,8 @@ def _verify(
     while going:
         for row in going:
             own = rows[row]
-            own.propose(_limit(len(going), task, row, own, run.device), task.tokenizer.eos_id)
+            rest = own.draft.propose(own.ids)
+            own.propose(rest, _limit(len(going), task, row, own, run.device), task.tokenizer.eos_id)
         ids, lens = _padded([rows[row].fed(task.tokenizer.eos_id) for row in going], task, run.device)
         logits = run.verify(ids, lens) if len(run) else run.verify_behind(prompt, ids, lens, rows=going)
         _take(logits, [rows[row] for row in going], run.rows, task, options)
@@ -172,7 +174,8 @@ def _limit(num_rows: int, task: Task, row: int, own: _Row, device: torch.device)
     """Return how many proposals may follow: what memory and the row's cap allow, and what is worth it."""
     per_row = MAX_LOGITS // (num_rows * len(task.tokenizer.text_ids)) - 1
     dear = device.type == "cpu" and len(task.tokenizer.text_ids) >= SMALL_VOCABULARY
-    limit = FEW if dear and not own.confirmed else max(per_row, MIN_PROPOSED)
+    unsure = own.draft.doubt > (MAX_DOUBT if own.confirmed else LOW_DOUBT)
+    limit = FEW if dear and unsure else max(per_row, MIN_PROPOSED)
     return max(min(limit, task.max_tokens[row] - len(own.ids) - 1), 0)
 
 

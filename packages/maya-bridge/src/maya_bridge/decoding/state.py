@@ -18,6 +18,7 @@ from maya_bridge.fused_loss import ends_in_its_head, softcap
 from maya_bridge.projectors import Injection, UnitStates
 from maya_bridge.prompt import PromptBatch
 from maya_bridge.text_side import LLMTokenizer
+from maya_bridge.unit_index import Progress
 
 Ids = list[list[int]]
 
@@ -27,8 +28,9 @@ class Injected:
     """Speech that is added inside the LLM: the injection, and how far each written token has come.
 
     `count_units(ids, rows)` gives for each token of `ids` (written by the prompts numbered `rows` (B,)) how
-    many acoustic units are all written once it is there, before them a column for the prompt, as units that
-    write no character are there from the start; (B, 1 + longest of ids).
+    many acoustic units are all written once it is there (or characters, where the injection counts those),
+    before them a column for the prompt, as units that write no character are there from the start;
+    (B, 1 + longest of ids).
     """
 
     injection: Injection
@@ -42,13 +44,12 @@ def injected_by(
     if injection is None or units is None:
         return None
 
-    def count_units(ids: Ids, rows: Tensor) -> Tensor:
-        from maya_bridge.unit_index import unit_index
+    progress = Progress(injection, tokenizer)
 
-        longest = max(map(len, ids), default=0)
-        padded = [[tokenizer.pad_id, *row, *[tokenizer.pad_id] * (longest - len(row))] for row in ids]
+    def count_units(ids: Ids, rows: Tensor) -> Tensor:
         places = rows.to(units.char_ends.device)
-        return unit_index(padded, tokenizer, units.char_ends[places], units.unit_lens[places])
+        with_prompt = [[tokenizer.pad_id, *row] for row in ids]
+        return progress(with_prompt, units.char_ends[places], units.unit_lens[places])
 
     return Injected(injection, count_units)
 

@@ -22,7 +22,10 @@ class Injection(Protocol):
     layers: tuple[int, ...]
 
     def __call__(self, layer: int, hidden: Tensor, unit_index: Tensor) -> Tensor:
-        """Return `hidden` (B, L, H) of `layer` with the states at `unit_index` (B, L) mixed in."""
+        """Return `hidden` (B, L, H) of `layer` with the states at `unit_index` (B, L) mixed in.
+
+        An injection with `counts_characters = True` is given the characters written, not the units.
+        """
 
     def select(self, rows: Tensor) -> "Injection":
         """Return the injection of an LLM batch whose rows are of utterances `rows` (B',), as in a beam."""

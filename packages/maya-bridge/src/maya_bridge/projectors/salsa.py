@@ -19,6 +19,7 @@ from maya_bridge.projectors.salsa_adapters import (
     WindowReader,
     skip_loss,
 )
+from maya_bridge.unit_index import units_written
 
 EVERY = 3
 
@@ -38,6 +39,9 @@ class SalsaProjector(nn.Module):
             nn.Parameter(torch.randn(config.window, state_dim) * 0.1) if config.skip == "window" else None
         )
         self.predictor = SkipPredictor(state_dim, config.window) if config.skip == "predictor" else None
+        self.consumed = nn.Embedding(config.consumed, state_dim) if config.consumed else None
+        if self.consumed is not None:
+            nn.init.normal_(self.consumed.weight, std=0.1)
         self.adapters = nn.ModuleDict()
         self._make_adapters([0] if config.layers is None else config.layers)
 
@@ -95,7 +99,7 @@ class SalsaProjector(nn.Module):
         nothing = encoder_out.new_zeros(len(encoder_out), 0, self.out_dim)
         aux: dict[str, Tensor] = {}
         states = self.norm(units.states.to(self.norm.weight.dtype))
-        injection = SalsaInjection(self, states, units.unit_lens, aux)
+        injection = SalsaInjection(self, states, units.unit_lens, units.char_ends, aux)
         return ProjectorOutput(nothing, self.out_lens(encoder_out_lens), aux, injection)
 
 
@@ -103,9 +107,16 @@ class SalsaInjection:
     """Mixes the states (B, U+1, Z) of one batch into the LLM's hidden states."""
 
     def __init__(
-        self, projector: SalsaProjector, states: Tensor, unit_lens: Tensor, aux_losses: dict[str, Tensor]
+        self,
+        projector: SalsaProjector,
+        states: Tensor,
+        unit_lens: Tensor,
+        char_ends: Tensor,
+        aux_losses: dict[str, Tensor],
     ):
         self.layers = projector.layers
+        self.counts_characters = projector.consumed is not None
+        self._char_ends = char_ends
         self._projector = projector
         self._states = states
         self._unit_lens = unit_lens
@@ -113,12 +124,15 @@ class SalsaInjection:
 
     def select(self, rows: Tensor) -> "SalsaInjection":
         """Return the injection of an LLM batch whose rows are the utterances `rows` (B',)."""
-        return SalsaInjection(self._projector, self._states[rows], self._unit_lens[rows], {})
+        chosen = self._states[rows], self._unit_lens[rows], self._char_ends[rows]
+        return SalsaInjection(self._projector, *chosen, {})
 
     def __call__(self, layer: int, hidden: Tensor, unit_index: Tensor) -> Tensor:
         """Return `hidden` (B, L, H) of `layer` with the states from `unit_index` (B, L) on mixed in."""
-        index = unit_index.to(self._unit_lens.device).clamp(min=0).minimum(self._unit_lens[:, None])
+        index, characters = self._place(unit_index.to(self._unit_lens.device))
         states, valid = self._read(index)
+        if self._projector.consumed is not None:
+            states = states + self._projector.consumed(characters)[:, :, None]
         if self._projector.offsets is not None:
             states = states + self._projector.offsets
         if self._projector.predictor is not None:
@@ -126,6 +140,15 @@ class SalsaInjection:
             if layer == self.layers[0] and self._projector.training:
                 self._aux_losses["skip"] = skip_loss(log_probs, index)
         return self._projector.adapters[str(layer)](hidden, states, valid)  # type: ignore[no-any-return]
+
+    def _place(self, written: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the units written (B, L), and the characters of the next one that are there already."""
+        if self._projector.consumed is None:
+            return written.clamp(min=0).minimum(self._unit_lens[:, None]), written
+        units = units_written(written, self._char_ends, self._unit_lens)
+        ends = torch.nn.functional.pad(self._char_ends, (1, 0))  # (B, 1 + U)
+        beyond = written - ends.gather(1, units)
+        return units, beyond.clamp(0, self._projector.consumed.num_embeddings - 1)
 
     def _read(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return the states from each index on (B, L, W, Z), and whether there are so many (B, L, W)."""
@@ -155,7 +178,14 @@ class Salsa:
     num_heads: int = 4
     """Attention heads of `skip: window`; must divide `bottleneck`."""
 
+    consumed: int = 0
+    """Embeddings that tell apart LLM positions inside one unit, by how many of its characters are written
+    already (0 up to one less than this, more count as that); 0 for none. For LLMs whose tokens are shorter
+    than the units, as Gemma's are in Odia and Punjabi: 16."""
+
     def __post_init__(self) -> None:
+        if self.consumed < 0:
+            raise ValueError(f"`consumed` must be 0 or more, got {self.consumed}")
         check_positive(window=self.window, bottleneck=self.bottleneck, num_heads=self.num_heads)
         if self.source not in ("rnnt", "ctc"):
             raise ValueError(f"`source` must be rnnt or ctc, got {self.source}")

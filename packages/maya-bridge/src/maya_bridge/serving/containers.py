@@ -2,20 +2,15 @@
 
 import os
 import shutil
-import subprocess
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
-import numpy as np
-
-from maya_bridge.transcribe_files.ffmpeg import DEMUXERS, MISSING, program
+from maya_bridge.transcribe_files.ffmpeg import AS_MONO, MISSING, allowed, output, program
 from maya_encoder.audio import BadAudio, Waveform
 
-RATE = 16000
-BLOCK_BYTES = 2**20
+NAME = "`file`"
+"""What a client calls its upload."""
 MAGIC = {
     b"\x1a\x45\xdf\xa3": 0,  # Matroska, WebM
     b"ftyp": 4,  # MP4, M4A, 3GP
@@ -35,19 +30,24 @@ def read_container(file: BinaryIO, most_seconds: float, deadline: float | None) 
     """Yield mono blocks at 16 kHz.
 
     Raises:
-        BadAudio: no ffmpeg is installed, or it finds no audio.
+        BadAudio: no ffmpeg is installed, or it finds no audio, or damaged audio.
         TimeoutError: the deadline passed.
     """
     found = program()
     if found is None:
         raise BadAudio(f"the server cannot read this format, send WAV, FLAC, MP3 or OGG: {MISSING}")
     with _anonymous(file) as copy:
-        # ffmpeg gives a second more than may be, so that too long audio is seen to be.
-        command = [found, "-nostdin", "-v", "error", "-protocol_whitelist", "file,fd,pipe"]
-        command += ["-format_whitelist", DEMUXERS, "-i", f"/dev/fd/{copy.fileno()}"]
-        command += ["-vn", "-sn", "-dn", "-t", str(most_seconds + 1), "-ac", "1", "-ar", str(RATE)]
-        command += ["-f", "s16le", "pipe:1"]
-        yield from _output(command, copy.fileno(), deadline)
+        command = [
+            found,
+            "-nostdin",
+            "-v",
+            "error",
+            *allowed("file,fd,pipe"),
+            "-i",
+            f"/dev/fd/{copy.fileno()}",
+        ]
+        # A second more than may be, so that too long audio is seen to be.
+        yield from output([*command, "-t", str(most_seconds + 1), *AS_MONO], NAME, copy.fileno(), deadline)
 
 
 def _anonymous(file: BinaryIO) -> BinaryIO:
@@ -61,33 +61,3 @@ def _anonymous(file: BinaryIO) -> BinaryIO:
     copy.flush()
     copy.seek(0)
     return copy
-
-
-def _output(command: list[str], descriptor: int, deadline: float | None) -> Iterator[Waveform]:
-    running = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        pass_fds=(descriptor,),
-    )
-    assert running.stdout is not None
-    alarm = threading.Timer(max(deadline - time.monotonic(), 0), running.kill) if deadline else None
-    try:
-        if alarm:
-            alarm.start()
-        while block := running.stdout.read(BLOCK_BYTES):
-            if deadline is not None and time.monotonic() > deadline:
-                raise TimeoutError
-            yield np.frombuffer(block[: len(block) // 2 * 2], dtype="<i2").astype(np.float32) / 2**15
-        code = running.wait()
-        if deadline is not None and time.monotonic() > deadline:
-            raise TimeoutError
-        if code:
-            raise BadAudio("`file` is no audio file that ffmpeg can read")
-    finally:
-        if alarm:
-            alarm.cancel()
-        running.kill()
-        running.stdout.close()
-        running.wait()

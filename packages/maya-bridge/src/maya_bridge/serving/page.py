@@ -39,6 +39,11 @@ DECODES = {
 }
 
 
+LIVE_HINT = (
+    '<p class="maya-hint">Live text: what is pale may change, and the end of a segment rewrites it.</p>'
+)
+
+
 def add_page(app: FastAPI, service: Service) -> None:
     """Mount the page at `/`, or a line that says why there is none."""
     if not service.settings.page:
@@ -69,7 +74,7 @@ def add_page(app: FastAPI, service: Service) -> None:
         mcp_server=False,
         theme=gradio.themes.Default(font=FONTS, font_mono=("ui-monospace", "monospace")),
         css=_asset("page.css"),
-        head=f"<script>{_asset('page.js')}</script>",
+        head="".join(f"<script>{_asset(name)}</script>" for name in ("page.js", "page_live.js")),
     )
     return None
 
@@ -139,7 +144,29 @@ def _blocks(gradio: Any, service: Service, uploads: PageUploads) -> Any:
             concurrency_limit=None,
             api_visibility="private",
         )
+        _add_live(gradio, service, lang, decode)
     return blocks
+
+
+def _add_live(gradio: Any, service: Service, lang: Any, decode: Any) -> None:
+    """The microphone whose text comes while one speaks; all of it runs in the browser, over the WebSocket."""
+    with gradio.Row():
+        with gradio.Column(scale=2):
+            key = gradio.Textbox(
+                label="API key of the server",
+                type="password",
+                visible=service.settings.api_key is not None,
+                elem_id="maya-live-key",
+            )
+            button = gradio.Button("Speak live", elem_id="maya-live-go")
+        with gradio.Column(scale=3):
+            gradio.HTML(f'{LIVE_HINT}<div id="maya-live-text" dir="auto" aria-live="polite"></div>')
+    button.click(
+        None,
+        [lang, decode, key],
+        js="(lang, decode, key) => { window.maya.live.toggle(lang, decode, key); }",
+        api_visibility="private",
+    )
 
 
 def plain_hint() -> str:

@@ -49,7 +49,7 @@ def make_server(app: FastAPI, settings: ServeSettings, **where: Any) -> Draining
         timeout_graceful_shutdown=10,
         timeout_keep_alive=30,
         ws_max_size=2**20,
-        # Compressed frames are unpacked before anybody can say stop: a little data becomes a lot of waiting audio.
+        # Compressed frames are unpacked before anybody can say stop: a little data becomes a lot of audio.
         ws_per_message_deflate=False,
         server_header=False,
         **where,

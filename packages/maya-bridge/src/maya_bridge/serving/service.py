@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from maya_bridge.decoding.long_audio import cut_points
-from maya_bridge.serving.audio_bytes import RATE, TooLong, read_audio
+from maya_bridge.serving.audio_bytes import TooLong, read_audio
 from maya_bridge.serving.batcher import AUTO, Batcher, Job, Key
 from maya_bridge.serving.errors import ApiError
 from maya_bridge.serving.metrics import Metrics, Stages
 from maya_bridge.serving.settings import ServeSettings
+from maya_bridge.sound_blocks import RATE
 from maya_encoder.audio import BadAudio, Waveform
 from maya_encoder.hypothesis import Hypothesis, Word
 

@@ -20,9 +20,11 @@ from maya_bridge.serving.stream_messages import (
     error_shown,
     event_id_of,
     read_message,
+    requested,
     shown,
 )
 from maya_bridge.serving.stream_settings import StreamSettings
+from maya_bridge.sound_blocks import Resampler
 from maya_bridge.streaming import Done, Listen, StreamOptions, StreamSession
 from maya_bridge.streaming.events import Steps
 from maya_bridge.streaming.options import SAMPLING_RATE
@@ -75,7 +77,8 @@ class StreamConnection:
         self._request = StreamRequest()
         self._session: StreamSession | None = None
         self._errors = 0
-        self._received = 0  # samples
+        self._received = 0.0  # seconds
+        self._resampler = Resampler(SAMPLING_RATE)
 
     async def serve(self, request: StreamRequest) -> None:
         """Serve the client; `request` is what it asked for when it connected."""
@@ -96,7 +99,7 @@ class StreamConnection:
             await self._close(Ended(FAILED, failed))
         finally:
             self._session = None
-            self._service.metrics.audio_seconds.inc(self._received / SAMPLING_RATE)
+            self._service.metrics.audio_seconds.inc(self._received)
 
     async def _close(self, ended: Ended) -> None:
         try:
@@ -128,13 +131,15 @@ class StreamConnection:
         elif needed:
             known = ", ".join(model.langs)
             raise bad(f"`language` must be given, one of {known}", "missing_language", "language")
+        if request.sampling_rate != self._request.sampling_rate:
+            self._resampler = Resampler(request.sampling_rate)
         self._request = request
 
     def _described(self) -> dict[str, Any]:
         """The settings of the stream, as its client sees them."""
         told: dict[str, Any] = {"id": self._id, "object": "realtime.session", "type": "transcription"}
         told |= {"model": self._service.settings.model_name, "input_audio_format": "pcm16"}
-        told |= {"sampling_rate": SAMPLING_RATE, "language": None}
+        told |= {"sampling_rate": self._request.sampling_rate, "language": None}
         if (session := self._session) is not None:
             told |= {"language": session.lang, "decode": session.head, "polish": session.polish}
             told |= {"prompt": ", ".join(session.hotwords)}
@@ -145,8 +150,7 @@ class StreamConnection:
         while True:
             message = await self._received_message()
             try:
-                command = read_message(message, self._settings.max_frame_bytes, self._request)
-                self._count(command)
+                command = read_message(message, self._settings.max_frame_bytes)
             except ApiError as error:
                 await self._refuse(error, event_id_of(message))
                 continue
@@ -174,8 +178,8 @@ class StreamConnection:
         return message
 
     def _count(self, command: Command) -> None:
-        self._received += len(command.samples)
-        if self._received > self._settings.max_seconds * SAMPLING_RATE:
+        self._received += len(command.samples) / self._request.sampling_rate
+        if self._received > self._settings.max_seconds:
             seconds = f"{self._settings.max_seconds:g}"
             raise Ended(
                 REFUSED, ApiError(413, f"a stream has at most {seconds} s of audio", code="audio_too_long")
@@ -211,34 +215,41 @@ class StreamConnection:
 
     async def _append(self, command: Command) -> None:
         session = self._ready()
-        await self._go(session, session.steps(command.samples))
+        self._count(command)
+        await self._go(session, session.steps(self._resampler.push(command.samples)))
+
+    async def _end(self, session: StreamSession) -> int:
+        """End the open segment; return how many segments ended."""
+        ended = await self._go(session, session.steps(self._resampler.rest()))
+        return ended + await self._go(session, session.last_steps())
 
     async def _commit(self, command: Command) -> None:
         """End the open segment; it gets its `done` even where nothing was said."""
         session = self._ready()
         item = f"{self._id}_{session.segment}"
         await self._send({"type": "input_audio_buffer.committed", "item_id": item})
-        if not await self._go(session, session.last_steps()):
+        if not await self._end(session):
             at = round(session.seconds, 3)
             await self._tell(session, Done(session.segment, "", "", at, at))
 
     async def _clear(self, command: Command) -> None:
+        self._resampler.rest()
         if self._session is not None:
             self._session.clear()
         await self._send({"type": "input_audio_buffer.cleared"})
 
     async def _update(self, command: Command) -> None:
-        assert command.request is not None
+        request = requested(self._request, command.changes)
         if (before := self._session) is not None and before.seconds:
-            await self._go(before, before.last_steps())
-        self._use(command.request)
+            await self._end(before)
+        self._use(request)
         if self._session is not None and before is not None:
             self._session.go_on_after(before)
         await self._send({"type": "session.updated", "session": self._described()})
 
     async def _finish(self, command: Command) -> None:
         if self._session is not None:
-            await self._go(self._session, self._session.last_steps())
+            await self._end(self._session)
         await self._send({"type": "session.closed"})
         raise Ended(GOING_AWAY if self._service.closing else NORMAL)
 

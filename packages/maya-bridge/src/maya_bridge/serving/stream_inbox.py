@@ -15,7 +15,7 @@ class Inbox:
     """Commands in order; whoever puts one waits while there is too much audio.
 
     Args:
-        max_seconds: of audio; one command more than that may be in.
+        max_seconds: of audio at 16 kHz; one command more than that may be in.
     """
 
     def __init__(self, max_seconds: float) -> None:
@@ -43,7 +43,7 @@ class Inbox:
             samples = np.concatenate(parts)
             self._samples -= len(samples)
             self._changed.notify_all()
-            return Command(first.kind, samples, first.request)
+            return Command(first.kind, samples, first.changes)
 
     def _has_room(self) -> bool:
         return self._samples < self._most and len(self._commands) < MOST_COMMANDS

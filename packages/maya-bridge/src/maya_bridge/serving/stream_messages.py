@@ -26,6 +26,8 @@ class StreamRequest:
     polish: str | None = None
     """A search of the LLM, or `none`."""
     hotwords: tuple[str, ...] = ()
+    sampling_rate: int = SAMPLING_RATE
+    """Samples a second of the audio that comes."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class Command:
     kind: str
     """append, commit, clear, close or update."""
     samples: Waveform = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
-    request: StreamRequest | None = None
+    """As they came, at the client's rate."""
+    changes: Mapping[str, str | int] = field(default_factory=dict)
+    """Settings that an update changes, for `requested`."""
 
 
 KINDS_OF_COMMAND = {
@@ -45,7 +49,10 @@ KINDS_OF_COMMAND = {
     "session.close": "close",
     "session.update": "update",
 }
-FIELDS = ("language", "decode", "polish", "prompt")
+TEXTS = ("language", "decode", "polish", "prompt")
+FIELDS = (*TEXTS, "sampling_rate")
+RATES = (8000, 48_000)
+"""Samples a second that a client may send."""
 NESTED = ("audio", "input", "transcription")
 PCM = ("pcm16", "audio/pcm", "pcm_s16le")
 
@@ -55,13 +62,12 @@ def bad(message: str, code: str = "invalid_value", param: str | None = None) -> 
     return ApiError(400, message, code=code, param=param)
 
 
-def read_message(message: Mapping[str, Any], max_bytes: int, now: StreamRequest) -> Command:
+def read_message(message: Mapping[str, Any], max_bytes: int) -> Command:
     """Return what a message of a client means.
 
     Args:
         message: of ASGI's `websocket.receive`.
         max_bytes: of audio.
-        now: settings that an update changes.
 
     Raises:
         ApiError: a message that is refused; the stream may go on.
@@ -83,7 +89,7 @@ def read_message(message: Mapping[str, Any], max_bytes: int, now: StreamRequest)
     if kind == "append":
         return Command(kind, _samples(_decoded(event.get("audio")), max_bytes))
     if kind == "update":
-        return Command(kind, request=_updated(now, event.get("session")))
+        return Command(kind, changes=_changes(event.get("session")))
     return Command(kind)
 
 
@@ -121,7 +127,7 @@ def _decoded(audio: Any) -> bytes:
 
 def _samples(data: bytes, max_bytes: int) -> Waveform:
     if len(data) % 2:
-        message = f"audio must be 16-bit samples at {SAMPLING_RATE} Hz, got {len(data)} bytes, an odd number"
+        message = f"audio must be 16-bit samples, got {len(data)} bytes, an odd number"
         raise bad(message, "invalid_audio", "audio")
     if len(data) > max_bytes:
         raise bad(
@@ -131,26 +137,42 @@ def _samples(data: bytes, max_bytes: int) -> Waveform:
     return samples.astype(np.float32) / 32768
 
 
-def _updated(now: StreamRequest, session: Any) -> StreamRequest:
+def _changes(session: Any) -> dict[str, str | int]:
     if not isinstance(session, dict):
         raise bad(f"`session` must be an object, got {type(session).__name__}", param="session")
-    _check_format(session)
     given = {**_inside(session, NESTED), **session}
-    found = {key: given[key] for key in FIELDS if given.get(key) is not None}
+    found = {key: given[key] for key in TEXTS if given.get(key) is not None}
     if "polish" in given and given["polish"] is None:
         found["polish"] = "none"
     for key, value in found.items():
         if not isinstance(value, str) or len(value) > 4096:
             raise bad(f"`{key}` must be a string of at most 4096 characters", param=key)
-    return requested(now, found)
+    return found | _format(session)
 
 
-def requested(now: StreamRequest, given: Mapping[str, str]) -> StreamRequest:
-    """Return settings with the given ones in place of those of the same names."""
+def requested(now: StreamRequest, given: Mapping[str, str | int]) -> StreamRequest:
+    """Return settings with the given ones in place of those of the same names.
+
+    Raises:
+        ApiError: a sampling rate that is none.
+    """
     changed: dict[str, Any] = {key: given[key] for key in ("language", "decode", "polish") if given.get(key)}
     if "prompt" in given:
-        changed["hotwords"] = tuple(word.strip() for word in given["prompt"].split(",") if word.strip())
+        words = str(given["prompt"]).split(",")
+        changed["hotwords"] = tuple(word.strip() for word in words if word.strip())
+    if "sampling_rate" in given:
+        changed["sampling_rate"] = _rate(given["sampling_rate"])
     return replace(now, **changed)
+
+
+def _rate(given: Any) -> int:
+    if isinstance(given, str) and given.isdecimal() and len(given) < 7:  # of a query
+        given = int(given)
+    if type(given) is not int or not RATES[0] <= given <= RATES[1]:
+        known = f"{RATES[0]} to {RATES[1]}"
+        message = f"audio must be pcm16 of {known} samples a second, got {str(given)[:40]!r}"
+        raise bad(message, "invalid_audio_format", "session.audio.input.format")
+    return given
 
 
 def _inside(session: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
@@ -160,13 +182,14 @@ def _inside(session: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]
     return found if isinstance(found, dict) else {}
 
 
-def _check_format(session: Mapping[str, Any]) -> None:
+def _format(session: Mapping[str, Any]) -> dict[str, str | int]:
     nested = _inside(session, ("audio", "input", "format"))
     kind = session.get("input_audio_format", nested.get("type", PCM[0]))
-    rate = session.get("sampling_rate", nested.get("rate", SAMPLING_RATE))
-    if kind not in PCM or rate != SAMPLING_RATE:
-        message = f"audio must be pcm16 at {SAMPLING_RATE} Hz, got {str(kind)[:40]} at {str(rate)[:40]} Hz"
+    if kind not in PCM:
+        message = f"audio must be pcm16, got {str(kind)[:40]!r}"
         raise bad(message, "invalid_audio_format", "session.audio.input.format")
+    rate = session.get("sampling_rate", nested.get("rate"))
+    return {} if rate is None else {"sampling_rate": _rate(rate)}
 
 
 def shown(event: Event, session_id: str, language: str) -> dict[str, Any]:

@@ -47,10 +47,11 @@ def add_stream_route(
     async def stream(websocket: WebSocket) -> None:
         try:
             with doorkeeper.admitted(websocket):
+                request = _request(websocket)
                 offered = PROTOCOL in _protocols(websocket)
                 await websocket.accept(subprotocol=PROTOCOL if offered else None)
                 connection = StreamConnection(websocket, app.state.service, doorkeeper.limits, options)
-                await connection.serve(_request(websocket))
+                await connection.serve(request)
         except ApiError as error:
             await websocket.send_denial_response(error.response())
 

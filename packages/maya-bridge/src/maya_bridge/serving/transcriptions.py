@@ -35,13 +35,14 @@ async def _answer(request: Request, service: Service) -> Response:
         form = await receive_form(request, settings.max_upload_bytes, settings.timeout)
         try:
             shape, granularities = _shape(form)
+            streamed = _is_streamed(form, shape)
             order = _order(form, service, words=shape in TIMED)
             work = service.transcribe(form.file(), order, stages)
             transcript = await while_connected(request, work)
         finally:
             await form.data.close()
         stages.enter("write")
-        if form.text("stream").lower() in ("true", "1") and shape in ("json", "text"):
+        if streamed:
             return events(transcript)
         return response(transcript, shape, granularities)
 
@@ -79,6 +80,15 @@ def _shape(form: Form) -> tuple[str, list[str]]:
     if granularities and shape != "verbose_json":
         raise _wrong("timestamp_granularities", f"are for `response_format` verbose_json, got {shape}")
     return shape, granularities or ["segment"]
+
+
+def _is_streamed(form: Form, shape: str) -> bool:
+    """Whether the answer is told as events, which have a text and nothing else."""
+    if form.text("stream").lower() not in ("true", "1"):
+        return False
+    if shape not in ("json", "text"):
+        raise _wrong("stream", f"is for `response_format` json or text, got {shape}")
+    return True
 
 
 def _order(form: Form, service: Service, words: bool) -> Order:

@@ -26,8 +26,10 @@ class StreamOptions:
     """No segment is longer."""
     hold: float = 3.0
     """Time before the cap in which nothing becomes stable, so that the cut may be at its quietest point."""
+    lead: float = 0.0
+    """Quiet audio that is heard before speech; a model may hear a consonant where silence ends."""
     pad: float = 0.06
-    """Quiet audio that is heard before and after speech."""
+    """Quiet audio that is heard after speech."""
     silence: float = 1.0
     """Audio that is kept, for what follows, where no word was heard."""
 
@@ -37,6 +39,8 @@ class StreamOptions:
                 raise ValueError(f"`{key}` must be above 0 and finite, got {getattr(self, key)}")
         if self.agreement < 2:
             raise ValueError(f"`agreement` must be 2 or more hypotheses, got {self.agreement}")
+        if not 0 <= self.lead < self.silence:
+            raise ValueError(f"`lead` must be from 0 to below `silence` {self.silence}, got {self.lead}")
         if not 0 <= self.margin < self.cap:
             raise ValueError(f"`margin` must be from 0 to the cap {self.cap}, got {self.margin}")
         if not self.min_pause <= self.pause:

@@ -169,7 +169,7 @@ class StreamSession:
         begin, end = self._activity.speech(self._open)
         if self._text.words:
             return end if begin < end else self._heard
-        lead = max(begin - _samples(self.options.pad), 0)
+        lead = max(begin - _samples(self.options.lead), 0)
         self._drop(lead)
         return end - lead if begin < end else 0
 

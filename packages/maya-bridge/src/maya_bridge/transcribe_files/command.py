@@ -2,17 +2,24 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+import torch
+
 from maya_bridge.any_model import AnyModel, open_model
+from maya_bridge.dask_fleet import fleet
 from maya_bridge.transcribe_files import writers
 from maya_bridge.transcribe_files.batching import measured
 from maya_bridge.transcribe_files.inputs import Source, outputs, sources
 from maya_bridge.transcribe_files.job import Job, Orders, Transcript
 from maya_bridge.transcribe_files.resume import NAME, Journal, model_identity
+from maya_bridge.transcribe_files.shared import UNIT, SharedJob, Work, sizes
 from maya_bridge.transcribe_files.style import styled
+from maya_bridge.units import Member, member
 from maya_encoder.cli.progress import Progress
 from maya_encoder.hypothesis import Hypothesis
 
@@ -33,12 +40,72 @@ def run(args: argparse.Namespace, folder: Path) -> int:
     orders = _orders(args)
     found = sources(args.files, folder)
     emit = _emitter(args, found)
-    model = open_model(args.model, args.device, args.int8)
+    if args.dask is not None or args.shared or member().world > 1:
+        return _run_shared(args, orders, found, emit)
+    model = _open(args, orders, args.device)
+    journal = Journal(_notes(args), _identity(args, orders, model), fresh=args.fresh)
+    _tell_damage(journal, _notes(args))
+    failed = _transcribe(model, orders, journal, found, emit)
+    return _status(failed, found)
+
+
+def _run_shared(
+    args: argparse.Namespace, orders: Orders, found: Sequence[Source], emit: Callable[[int, Hypothesis], None]
+) -> int:
+    """Transcribe together with other processes; the exit status.
+
+    Ranks end with 0 although files failed: at another status torchrun would start all of them again.
+    """
+    path = _shared_notes(args, found)
+    me = member() if args.dask is None else Member()
+    # Whoever has a cluster work opens the model only to know what it can do.
+    model = _open(args, orders, me.device(args.device) if args.dask is None else "cpu")
+    size = args.unit or UNIT * args.batch_size
+    failed: list[str] = []
+    with ExitStack() as stack:
+        client = None if args.dask is None else stack.enter_context(fleet(args.dask))
+        job = stack.enter_context(SharedJob(path, _identity(args, orders, model), found, size, me))
+        _tell_damage(job.journal, path)
+        if client is None:
+            job.do(model, orders)
+        else:
+            where = args.model.absolute()
+            job.do_by_fleet(client, Work(where, args.device, args.int8, orders, sizes(where)))
+        transcripts = job.transcripts()
+        if transcripts is None:
+            return 0
+        for number, transcript in enumerate(transcripts):
+            _give(number, transcript, emit, failed)
+    status = _status(failed, found)
+    return 0 if client is None else status
+
+
+def _shared_notes(args: argparse.Namespace, found: Sequence[Source]) -> Path:
+    """The journal that processes share."""
+    path = _notes(args)
+    if path is None:
+        raise ValueError("`--output` or `--resume` must be given where several processes share the work")
+    if args.fresh:
+        raise ValueError(f"`--fresh` cannot be shared by several processes; remove {path} instead")
+    if not all(source.is_kept for source in found):
+        raise ValueError("standard input cannot be shared by several processes")
+    if args.unit is not None and args.unit < 1:
+        raise ValueError(f"`--unit` must be 1 or more, got {args.unit}")
+    return path
+
+
+def _open(args: argparse.Namespace, orders: Orders, device: str) -> AnyModel:
+    """The model, which can do what is asked."""
+    if re.fullmatch(r"cuda:\d+", device):
+        torch.cuda.set_device(device)
+    model = open_model(args.model, device, args.int8)
     model.check(orders.lang, orders.decode, orders.hotwords)
     if model.saving is not None:
         print(f"maya-transcribe: {model.saving}", file=sys.stderr)
-    journal = _journal(args, orders, model)
-    failed = _transcribe(model, orders, journal, found, emit)
+    return model
+
+
+def _status(failed: Sequence[str], found: Sequence[Source]) -> int:
     if failed and len(found) > 1:
         print(f"maya-transcribe: {len(failed)} of {len(found)} failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -59,12 +126,19 @@ def _transcribe(
         job = Job(model, orders, journal, _whole_seconds(progress))
         for number, transcript in enumerate(job.transcripts(files)):
             with progress.hidden():
-                if transcript.hypothesis is None:
-                    failed.append(transcript.source.name)
-                    print(f"maya-transcribe: {_mistake(transcript)}", file=sys.stderr, flush=True)
-                else:
-                    emit(number, transcript.hypothesis)
+                _give(number, transcript, emit, failed)
     return failed
+
+
+def _give(
+    number: int, transcript: Transcript, emit: Callable[[int, Hypothesis], None], failed: list[str]
+) -> None:
+    """Put a transcript where the user wants it, or say what was wrong and add the name to `failed`."""
+    if transcript.hypothesis is None:
+        failed.append(transcript.source.name)
+        print(f"maya-transcribe: {_mistake(transcript)}", file=sys.stderr, flush=True)
+    else:
+        emit(number, transcript.hypothesis)
 
 
 def _orders(args: argparse.Namespace) -> Orders:
@@ -75,24 +149,31 @@ def _orders(args: argparse.Namespace) -> Orders:
     )
 
 
-def _journal(args: argparse.Namespace, orders: Orders, model: AnyModel) -> Journal:
-    path = args.resume or (args.output / NAME if args.output else None)
-    identity = {
-        "model": model_identity(args.model) if path else {},
+def _notes(args: argparse.Namespace) -> Path | None:
+    """Where finished work is noted."""
+    path: Path | None = args.resume or (args.output / NAME if args.output else None)
+    return path
+
+
+def _identity(args: argparse.Namespace, orders: Orders, model: AnyModel) -> dict[str, object]:
+    """What a transcript depends on, apart from its file."""
+    return {
+        "model": model_identity(args.model) if _notes(args) else {},
         "lang": orders.lang,
         "decode": orders.decode or model.decodes[0],
         "hotwords": orders.hotwords,
         "words": orders.words,
         "int8": args.int8,
     }
-    journal = Journal(path, identity, fresh=args.fresh)
+
+
+def _tell_damage(journal: Journal, path: Path | None) -> None:
     if journal.damaged:
         lines = "line" if journal.damaged == 1 else "lines"
         print(
             f"maya-transcribe: {path}: {journal.damaged} damaged {lines} passed over; that is done again",
             file=sys.stderr,
         )
-    return journal
 
 
 def _emitter(args: argparse.Namespace, found: Sequence[Source]) -> Callable[[int, Hypothesis], None]:

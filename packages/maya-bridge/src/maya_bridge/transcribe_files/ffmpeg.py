@@ -8,17 +8,21 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from maya_bridge.sound_blocks import RATE
 from maya_encoder.audio import BadAudio, Waveform
 
-RATE = 16000
-BLOCK_BYTES = 2**18
+BLOCK_BYTES = 2**20
 DEMUXERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,asf,amr,ac3,eac3,avi,flv,mpegts,mpeg,mp3,ogg,wav,flac"
+AS_MONO = ("-vn", "-sn", "-dn", "-ac", "1", "-ar", str(RATE), "-f", "f32le", "pipe:1")
+"""How ffmpeg ends, so that `output` understands it."""
 MISSING = "m4a, aac, wma, webm and video need ffmpeg, which is not installed: `apt install ffmpeg`, or \
 `pip install imageio-ffmpeg`"
 
@@ -54,19 +58,49 @@ def blocks(path: Path) -> Iterator[Waveform]:
     Raises:
         BadAudio: damaged audio.
     """
-    how = ["-vn", "-sn", "-dn", "-ac", "1", "-ar", str(RATE), "-f", "f32le", "pipe:1"]
+    return output([*_command(path), "-v", "error", *AS_MONO], path)
+
+
+def output(
+    command: Sequence[str], name: object, descriptor: int | None = None, deadline: float | None = None
+) -> Iterator[Waveform]:
+    """Yield what an ffmpeg that ends in AS_MONO writes, as blocks (S,) at 16 kHz.
+
+    Args:
+        command: the whole of it.
+        name: of the audio, for messages.
+        descriptor: of an open file that ffmpeg may read.
+        deadline: of `time.monotonic`, by which it must be done.
+
+    Raises:
+        BadAudio: damaged audio.
+        TimeoutError: the deadline passed.
+    """
     with tempfile.TemporaryFile() as complaints:
-        command = [*_command(path), "-v", "error", *how]
         running = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            pass_fds=() if descriptor is None else (descriptor,),
         )
         assert running.stdout is not None
+        alarm = (
+            None if deadline is None else threading.Timer(max(deadline - time.monotonic(), 0), running.kill)
+        )
         try:
+            if alarm is not None:
+                alarm.start()
             while block := running.stdout.read(BLOCK_BYTES):
                 yield np.frombuffer(block[: len(block) // 4 * 4], dtype="<f4").astype(np.float32)
-            if running.wait():
-                raise BadAudio(f"{path} is damaged: ffmpeg says {_last_line(complaints)}")
+            code = running.wait()
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError
+            if code:
+                raise BadAudio(f"{name} is damaged: ffmpeg says {_last_line(complaints)}")
         finally:
+            if alarm is not None:
+                alarm.cancel()
             running.kill()
             running.stdout.close()
             running.wait()
@@ -76,8 +110,12 @@ def _command(path: Path) -> list[str]:
     ffmpeg = program()
     if ffmpeg is None:
         raise BadAudio(f"{path} is not a sound file that libsndfile can read; {MISSING}")
-    allowed = ["-protocol_whitelist", "file", "-format_whitelist", DEMUXERS]
-    return [ffmpeg, "-nostdin", "-hide_banner", *allowed, "-i", f"file:{path.absolute()}"]
+    return [ffmpeg, "-nostdin", "-hide_banner", *allowed("file"), "-i", f"file:{path.absolute()}"]
+
+
+def allowed(protocols: str) -> list[str]:
+    """Return the options that keep ffmpeg to these protocols and to formats of one file."""
+    return ["-protocol_whitelist", protocols, "-format_whitelist", DEMUXERS]
 
 
 def _last_line(complaints: IO[bytes]) -> str:

@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 STDIN = "-"
 AUDIO_NAME = re.compile(
-    r".+\.(wav|flac|mp3|ogg|oga|opus|m4a|m4b|aac|mp4|mka|mkv|mov|webm|wma|amr|3gp|aiff?|au|caf|w64|sph)",
-    re.IGNORECASE,
+    r".+\.(wav|flac|mp3|ogg|oga|opus|m4a|m4b|aac|mp4|mka|mkv|mov|webm|wma|amr|3gp|aiff?|au|caf|w64|rf64|sph)",
+    re.IGNORECASE | re.DOTALL,  # a name may hold a line end
 )
 """Names of files that are taken from a folder; a file that is named itself is always tried."""
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from maya_bridge.any_model import AnyModel
+from maya_bridge.sound_blocks import RATE
 from maya_bridge.transcribe_files.batching import Measured, batches, windows
 from maya_bridge.transcribe_files.inputs import Source
-from maya_bridge.transcribe_files.opening import RATE, Part, parts
+from maya_bridge.transcribe_files.opening import Part, parts
 from maya_bridge.transcribe_files.resume import Done, Journal
 from maya_encoder.audio import BadAudio, Waveform
 from maya_encoder.hypothesis import Hypothesis, Word

@@ -36,8 +36,15 @@ class Done:
 class Journal:
     """Finished parts in a file; without a file, or of a source that will not be there again, in nothing."""
 
-    def __init__(self, path: Path | None, orders: Mapping[str, Any], fresh: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        orders: Mapping[str, Any],
+        fresh: bool = False,
+        behind: "Journal | None" = None,
+    ) -> None:
         self._path = path
+        self._behind = behind
         self._orders = json.dumps(orders, sort_keys=True, default=str)
         self._found: dict[str, dict[int, Done]] = {}
         self.damaged = 0
@@ -52,13 +59,27 @@ class Journal:
 
     def done(self, source: Source) -> list[Done]:
         """Return a source's finished parts from its beginning on, without a gap."""
-        found = self._found.get(self._key(source), {}) if self._keeps(source) else {}
+        found = self._parts(self._key(source)) if self._keeps(source) else {}
         parts: list[Done] = []
         while (part := found.get(parts[-1].end if parts else 0)) is not None:
             parts.append(part)
             if part.last or part.end <= part.start:
                 break
         return parts
+
+    def absorb(self, path: Path) -> None:
+        """Take over what another journal holds and this one does not; nothing where there is no such file."""
+        if self._path is None or not path.is_file():
+            return
+        with self._path.open("ab") as own, path.open("rb") as file:
+            for line in file:
+                try:
+                    key, part = _parsed(line)
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    continue
+                if part.start not in (known := self._found.setdefault(key, {})):
+                    known[part.start] = part
+                    own.write(line.rstrip(b"\n") + b"\n")
 
     def add(self, source: Source, part: Done) -> None:
         """Write down a finished part."""
@@ -68,6 +89,10 @@ class Journal:
         payload = json.dumps(record, ensure_ascii=False).encode()
         with self._path.open("ab") as file:
             file.write(b"%08x %s\n" % (zlib.crc32(payload), payload))
+
+    def _parts(self, key: str) -> dict[int, Done]:
+        behind = {} if self._behind is None else self._behind._parts(key)
+        return behind | self._found.get(key, {})
 
     def _keeps(self, source: Source) -> bool:
         return self._path is not None and source.is_kept and source.path.is_file()

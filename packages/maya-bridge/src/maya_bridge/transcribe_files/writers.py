@@ -43,12 +43,16 @@ def segments_of(hypothesis: Hypothesis) -> list[Segment]:
     ]
 
 
+ONE_LINE = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r"})
+"""How a file's name is written where a line is one transcript."""
+
+
 def text(hypothesis: Hypothesis, name: str | None = None, timestamps: bool = False) -> str:
     """Return the text as a line, after a name and a tab where there is a name.
 
     With timestamps there is a line for every word: start, end, confidence and text, behind tabs.
     """
-    lines = [hypothesis.text if name is None else f"{name}\t{hypothesis.text}"]
+    lines = [hypothesis.text if name is None else f"{name.translate(ONE_LINE)}\t{hypothesis.text}"]
     for word in hypothesis.words if timestamps else ():
         lines.append(f"\t{word.start:.2f}\t{word.end:.2f}\t{word.confidence:.2f}\t{word.text}")
     return "\n".join(lines) + "\n"

@@ -36,7 +36,21 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument(
         "--clips", type=int, default=200, metavar="N", help="keep the sound of the N worst (default: 200)"
     )
+    _add_sharing(parser)
     parser.set_defaults(command=_run)
+
+
+def _add_sharing(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("several processes; torchrun's share a run by themselves")
+    group.add_argument(
+        "--shared", action="store_true", help="others do this run too, on any node that sees HYPS"
+    )
+    group.add_argument(
+        "--dask", metavar="ADDRESS", help="on a Dask cluster: tcp://host:port, or local:4 for four processes"
+    )
+    group.add_argument(
+        "--unit", type=int, metavar="N", help="utterances taken at a time (default: 4 batches)"
+    )
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +67,7 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     from maya_eval import harness
+    from maya_eval.units import member
 
     config = harness.RunConfig(
         model=options.model,
@@ -69,8 +84,14 @@ def _run(options: argparse.Namespace) -> None:
         sets=_names(options.subsets),
         configs=options.configs,
         clips=options.clips,
+        shared=options.dask is None and (options.shared or member().world > 1),
+        dask=options.dask,
+        unit=options.unit,
     )
     done = harness.run(config)
+    if done.by_another:
+        print(f"{done.new} utterances transcribed by this process; another one wrote {config.out}")
+        return
     for reason in done.skipped:
         print(f"maya-eval: left out: {reason}", file=sys.stderr)
     if done.references:

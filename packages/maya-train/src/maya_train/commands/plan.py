@@ -17,13 +17,12 @@ DESCRIPTION = """Print operations, steps, days, memory and loader cores of a rec
 
 def main(arguments: Sequence[str]) -> int:
     """Print the plan."""
+    chosen, rest = options().parse_known_args(arguments)
     from maya_train.cli import split_arguments
     from maya_train.compose import compose
     from maya_train.estimate import estimate, find_hardware, measured_speech
     from maya_train.estimate_text import show
 
-    parser = options()
-    chosen, rest = parser.parse_known_args(arguments)
     runs = compose(*split_arguments(rest))
     speech, decode = measured_speech(runs[0])
     given = {"seconds": chosen.seconds, "tokens_a_second": chosen.tokens_per_second, "hours": chosen.hours}

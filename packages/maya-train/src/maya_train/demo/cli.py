@@ -20,9 +20,10 @@ from maya_train.demo.pipeline import pipeline
 from maya_train.demo.results import write_results
 from maya_train.demo.steps import Ledger, StepFailed, run_steps
 from maya_train.errors import ConfigError, LaunchError
-from maya_train.launch import check_llm, count_cores
+from maya_train.launch import count_cores
 from maya_train.locks import only_writer
 from maya_train.registry import UnknownPlugin
+from maya_train.stage_files import check_llm
 
 USAGE = """usage: maya-demo [recipe=demo|demo_quick|...] [seed=N] [key=value ...]
 

@@ -59,8 +59,20 @@ def _index(run_dir: Path, demo: DemoConfig, name: str) -> Step:
         title=f"index of the {name} shards",
         command=("maya-data", "index", str(run_dir / "data" / name), "--out", str(out)),
         outputs=(out,),
+        accepts=_opens,
         minutes=demo.minutes.get("index"),
     )
+
+
+def _opens(index: Path) -> bool:
+    """Whether this version of the programs can read an index, which another one may have written."""
+    from maya_data.indexing.segments import open_index
+
+    try:
+        open_index(index)
+    except (OSError, ValueError, KeyError):
+        return False
+    return True
 
 
 def _stats(run_dir: Path, demo: DemoConfig) -> Step:

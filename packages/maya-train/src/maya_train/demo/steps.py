@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +36,8 @@ class Step:
     """Console script and its arguments."""
     outputs: tuple[Path, ...] = ()
     """Must exist for the step to count as done."""
+    accepts: Callable[[Path], bool] = Path.exists
+    """Whether an output is what the steps after this one can use."""
     minutes: float | None = None
     """Expected duration on two idle cores."""
 
@@ -56,9 +58,9 @@ class Ledger:
             return cls(path)
 
     def holds(self, step: Step) -> bool:
-        """Whether the very same command was finished and its outputs are still there."""
+        """Whether the very same command was finished and its outputs can still be used."""
         entry = self.done.get(step.name, {})
-        return entry.get("command") == list(step.command) and all(path.exists() for path in step.outputs)
+        return entry.get("command") == list(step.command) and all(map(step.accepts, step.outputs))
 
     def seconds(self, name: str) -> float:
         """Seconds that a step took, over all its starts."""
