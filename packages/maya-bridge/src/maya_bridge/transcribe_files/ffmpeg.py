@@ -121,4 +121,4 @@ def allowed(protocols: str) -> list[str]:
 def _last_line(complaints: IO[bytes]) -> str:
     complaints.seek(0)
     lines = complaints.read().decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else "nothing more"
+    return re.sub(r"^(\[[^\]]* @ 0x\w+\] )+", "", lines[-1]) if lines else "nothing more"
