@@ -116,7 +116,7 @@ def serve(browser: Browser, run: Path, work: Path) -> None:
         page.locator("#maya-go").click()
         page.wait_for_selector("#maya-result span, #maya-result button", timeout=120_000)
         page.wait_for_timeout(1500)
-        keep(page.screenshot(), "serve")
+        keep(top(page, 1100, 688), "serve")  # live text is below
 
 
 MAKERS: dict[str, Callable[[Browser, Path, Path], None]] = {
