@@ -232,6 +232,23 @@ def test_m4a_is_heard_through_ffmpeg(server, m4a):
     assert server.ask(m4a, response_format="verbose_json").json["duration"] == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.skipif(ffmpeg() is None, reason="there is no ffmpeg")
+def test_hours_packed_into_m4a_are_refused(server, tmp_path):
+    silence = ["-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono", "-t", "200", "-b:a", "8k"]
+    subprocess.run([ffmpeg(), "-v", "error", *silence, tmp_path / "a.m4a"], check=True)
+    got = server.ask((tmp_path / "a.m4a").read_bytes())
+    assert (got.status, got.error["code"]) == (413, "audio_too_long")
+
+
+@pytest.mark.skipif(ffmpeg() is None, reason="there is no ffmpeg")
+def test_a_damaged_m4a_is_told_without_the_servers_paths(server, m4a):
+    got = server.ask(m4a[: len(m4a) // 2])
+    assert (got.status, got.error["code"]) == (400, "invalid_audio")
+    assert "/dev" not in got.error["message"]
+    assert "0x" not in got.error["message"]
+    assert "\n" not in got.error["message"]
+
+
 def test_without_ffmpeg_m4a_is_refused_by_name(server, monkeypatch):
     monkeypatch.setattr("maya_bridge.serving.containers.program", lambda: None)
     got = server.ask(b"\x00\x00\x00\x20ftypM4A " + bytes(100))
