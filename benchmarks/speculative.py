@@ -26,8 +26,9 @@ from rich.table import Table
 from transformers import GenerationConfig
 
 from maya_bridge.decoding.greedy import Task, greedy
+from maya_bridge.decoding.lazy_logits import LazyLogits
 from maya_bridge.decoding.speculative import speculative
-from maya_bridge.decoding.state import LazyLogits, LLMRun
+from maya_bridge.decoding.state import LLMRun
 from maya_bridge.llm import LLMConfig, load_llm
 from maya_bridge.prompt import PromptBatch
 from maya_data.synth.phrases import lexicon

@@ -2,7 +2,8 @@ import pytest
 import torch
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
-from maya_bridge.decoding.state import Injected, LLMRun
+from maya_bridge.decoding.injected import Injected
+from maya_bridge.decoding.state import LLMRun
 from maya_bridge.prompt import PromptBatch
 
 VOCAB = 40

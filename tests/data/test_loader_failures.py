@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import time
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 
 from maya_data.audio.fetch import CorruptAudio, read_audio
 from maya_data.indexing.build import build_index
+from maya_data.loading import rescue
 from maya_data.loading.loader import build_loader, iter_once, make_loader
 from maya_data.loading.mask import merge_ledgers
 from maya_data.loading.quarantine import TooManyBadSegments, read_ledger
@@ -171,6 +173,23 @@ def test_dead_loader_process_is_one_sentence(index):
     assert str(victim) in str(died.value)
     assert "num_workers" in str(died.value)
     assert "\n" not in str(died.value)
+
+
+def test_processes_killed_in_the_middle_of_a_message_do_not_make_the_loader_wait_for_ever(index, monkeypatch):
+    monkeypatch.setattr(rescue, "PATIENCE", 0.2)
+    before = _children()
+    with build_loader({"index": index.path, "plan": {"batch_duration": 3}, "num_workers": 2}) as loader:
+        next(loader)
+        queue = loader._stream._results._worker_result_queue
+        if queue._wlock.acquire(timeout=1):  # else the pipe is full: one is in the middle of a message
+            os.write(queue._writer.fileno(), struct.pack("!i", 20_000))  # a head whose body never comes
+            queue._wlock.release()
+        for process in loader._stream._results._workers:
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()  # reaped by another: torch's own signal handler then finds nobody
+        with pytest.raises(LoaderProcessDied):
+            list(loader)
+    assert not _children() - before
 
 
 @pytest.mark.parametrize("way", ["close", "with", "forget", "fail"])

@@ -14,12 +14,13 @@ from maya_bridge.decoding.beam import beam_search
 from maya_bridge.decoding.evidence import CTCEvidence
 from maya_bridge.decoding.greedy import Task, greedy
 from maya_bridge.decoding.guards import LoopGuard, cut_loop, doubt_of, leaked
+from maya_bridge.decoding.injected import Injected, injected_by
 from maya_bridge.decoding.language import recognise_languages
 from maya_bridge.decoding.long_audio import Cutting, cut_points
 from maya_bridge.decoding.options import DecodeOptions, SpeculativeOptions, without_guards
 from maya_bridge.decoding.result import Candidate, Decoded
 from maya_bridge.decoding.script_mask import allowed_in_batch, in_script
-from maya_bridge.decoding.state import Injected, LLMRun, injected_by, prompt_rows
+from maya_bridge.decoding.state import LLMRun, prompt_rows
 from maya_bridge.decoding.words import word_times
 from maya_bridge.prompt import PromptBatch
 from maya_bridge.text_side import LLMTokenizer

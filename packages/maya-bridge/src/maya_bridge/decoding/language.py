@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from maya_bridge.decoding.state import Injected, LLMRun
+from maya_bridge.decoding.injected import Injected
+from maya_bridge.decoding.state import LLMRun
 from maya_bridge.prompt import PromptBatch
 from maya_bridge.text_side import LLMTokenizer
 from maya_encoder.script import LANGS

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from maya_bridge.decoding.draft import Draft
 from maya_bridge.decoding.greedy import Task
+from maya_bridge.decoding.lazy_logits import LazyLogits
 from maya_bridge.decoding.options import SMALL_VOCABULARY, SpeculativeOptions
 from maya_bridge.decoding.result import Decoded
-from maya_bridge.decoding.state import LazyLogits, LLMRun
+from maya_bridge.decoding.state import LLMRun
 from maya_bridge.prompt import PromptBatch
 
 NONE = -1

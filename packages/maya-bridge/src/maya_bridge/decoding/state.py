@@ -5,53 +5,19 @@ cache is a plain one without windows; masks say what a token sees, so sliding wi
 tokens, whatever padding lies between them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from maya_bridge.decoding.few_rows import FewRows
+from maya_bridge.decoding.injected import Ids, Injected
+from maya_bridge.decoding.lazy_logits import LazyLogits
 from maya_bridge.fused_loss import ends_in_its_head, softcap
-from maya_bridge.projectors import Injection, UnitStates
+from maya_bridge.projectors import Injection
 from maya_bridge.prompt import PromptBatch
-from maya_bridge.text_side import LLMTokenizer
-from maya_bridge.unit_index import Progress
-
-Ids = list[list[int]]
-
-
-@dataclass(frozen=True)
-class Injected:
-    """Speech that is added inside the LLM: the injection, and how far each written token has come.
-
-    `count_units(ids, rows)` gives for each token of `ids` (written by the prompts numbered `rows` (B,)) how
-    many acoustic units are all written once it is there (or characters, where the injection counts those),
-    before them a column for the prompt, as units that write no character are there from the start;
-    (B, 1 + longest of ids).
-    """
-
-    injection: Injection
-    count_units: Callable[[Ids, Tensor], Tensor]
-
-
-def injected_by(
-    injection: Injection | None, units: UnitStates | None, tokenizer: LLMTokenizer
-) -> Injected | None:
-    """Return the injection of a projector's output as an LLMRun takes it; None where there is none."""
-    if injection is None or units is None:
-        return None
-
-    progress = Progress(injection, tokenizer)
-
-    def count_units(ids: Ids, rows: Tensor) -> Tensor:
-        places = rows.to(units.char_ends.device)
-        with_prompt = [[tokenizer.pad_id, *row] for row in ids]
-        return progress(with_prompt, units.char_ends[places], units.unit_lens[places])
-
-    return Injected(injection, count_units)
 
 
 def prompt_rows(prompt: PromptBatch, rows: Sequence[int]) -> PromptBatch:
@@ -67,22 +33,6 @@ def refuse_flash(llm: Any) -> None:
     kind = str(getattr(llm.config, "_attn_implementation", None) or "")
     if "flash" in kind or "flex" in kind:
         raise ValueError(f"the LLM must be loaded with attention sdpa or eager to write text, got {kind}")
-
-
-class LazyLogits:
-    """The logits (B, K, V) of one pass, a few positions at a time: most of a small LLM's work is there."""
-
-    def __init__(self, hidden: Tensor, head: Callable[[Tensor], Tensor]):
-        self._hidden, self._head = hidden, head
-        self.num_positions = hidden.shape[1]
-
-    @torch.no_grad()
-    def part(self, rows: Sequence[int], start: int, end: int) -> Tensor:
-        """Return those of some rows and positions (R, end - start, V), in float32."""
-        chosen = self._hidden[:, start:end]
-        chosen = chosen if len(rows) == len(chosen) else chosen[list(rows)]
-        with FewRows():
-            return self._head(chosen).float()
 
 
 class LLMRun:

@@ -18,6 +18,7 @@ from maya_data.loading.batch import Batch
 from maya_data.loading.epochs import Planned
 from maya_data.loading.quarantine import Quarantine
 from maya_data.loading.reading import Job, Loaded, Reader
+from maya_data.loading.rescue import Rescue
 
 SPARES = 1000
 """Segments tried, one after the other, in place of a batch that is bad as a whole."""
@@ -51,12 +52,16 @@ class Stream(Iterator[tuple[Planned, Loaded]]):
         """Start the processes; they begin to read at once."""
         self._asked: deque[Planned] = deque()
         self._results: Iterator[Loaded] | None = _results(reader, _noting(jobs, self._asked), workers)
+        self._rescue = Rescue(self._results)
+        if workers.number:
+            self._rescue.start()
 
     def __next__(self) -> tuple[Planned, Loaded]:
         if self._results is None:
             raise StopIteration
         try:
-            loaded = next(self._results)
+            with self._rescue:
+                loaded = next(self._results)
         except RuntimeError as error:
             if died := _died(error):
                 self.close()
