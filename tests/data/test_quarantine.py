@@ -131,6 +131,7 @@ def test_shard_with_a_good_segment_between_goes_on(index):
     quarantine.settle(index, [first[4]], [], 0)
     for i in first[5:9]:
         quarantine.record(index, i, ValueError("bad"), 0)
+    assert quarantine.bad == 8
 
 
 @pytest.mark.parametrize(

@@ -260,8 +260,9 @@ def test_a_benchmark_that_is_not_there_says_where_it_is_to_be_had(name, tmp_path
 def test_every_benchmark_names_a_reader_and_its_settings():
     for path in sorted((CONFIGS / "benchmark").glob("*.yaml")):
         benchmark = load_benchmark(str(path))
+        assert benchmark.parts
         for part in benchmark.parts:
-            benchmark._reader(part)
+            assert callable(benchmark._reader(part).build)
 
 
 def test_damaged_line_of_a_benchmark_is_told(tmp_path, caplog):

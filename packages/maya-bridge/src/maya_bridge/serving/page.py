@@ -112,21 +112,7 @@ def _blocks(gradio: Any, service: Service, uploads: PageUploads) -> Any:
         gradio.HTML(f"<h1>Maya ASR</h1><p>Model <b>{service.settings.model_name}</b></p>")
         with gradio.Row():
             with gradio.Column(scale=2):
-                audio = gradio.Audio(
-                    sources=["upload", "microphone"],
-                    type="filepath",
-                    label="Audio",
-                    editable=False,
-                    buttons=[],
-                    elem_id="maya-audio",
-                )
-                choices = [*_auto(service), *languages(service.model.langs)]
-                first = choices[0][1] if len(choices) == 1 or choices[0][1] == AUTO else None
-                lang = gradio.Dropdown(choices, value=first, label="Language", elem_id="maya-lang")
-                decodes = [(DECODES.get(name, name), name) for name in service.model.decodes]
-                decode = gradio.Dropdown(
-                    decodes, value=decodes[0][1], label="Decoding", elem_id="maya-decode"
-                )
+                audio, lang, decode = _audio(gradio), _langs(gradio, service), _decodes(gradio, service)
                 hotwords = gradio.Textbox(label="Names and terms that may be said", placeholder="a, b, c")
                 button = gradio.Button("Transcribe", variant="primary", elem_id="maya-go")
             with gradio.Column(scale=3):
@@ -146,6 +132,28 @@ def _blocks(gradio: Any, service: Service, uploads: PageUploads) -> Any:
         )
         _add_live(gradio, service, lang, decode)
     return blocks
+
+
+def _audio(gradio: Any) -> Any:
+    return gradio.Audio(
+        sources=["upload", "microphone"],
+        type="filepath",
+        label="Audio",
+        editable=False,
+        buttons=[],
+        elem_id="maya-audio",
+    )
+
+
+def _langs(gradio: Any, service: Service) -> Any:
+    choices = [*_auto(service), *languages(service.model.langs)]
+    first = choices[0][1] if len(choices) == 1 or choices[0][1] == AUTO else None
+    return gradio.Dropdown(choices, value=first, label="Language", elem_id="maya-lang")
+
+
+def _decodes(gradio: Any, service: Service) -> Any:
+    choices = [(DECODES.get(name, name), name) for name in service.model.decodes]
+    return gradio.Dropdown(choices, value=choices[0][1], label="Decoding", elem_id="maya-decode")
 
 
 def _add_live(gradio: Any, service: Service, lang: Any, decode: Any) -> None:

@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -85,25 +86,33 @@ def output(
             pass_fds=() if descriptor is None else (descriptor,),
         )
         assert running.stdout is not None
-        alarm = (
-            None if deadline is None else threading.Timer(max(deadline - time.monotonic(), 0), running.kill)
-        )
         try:
-            if alarm is not None:
-                alarm.start()
-            while block := running.stdout.read(BLOCK_BYTES):
-                yield np.frombuffer(block[: len(block) // 4 * 4], dtype="<f4").astype(np.float32)
-            code = running.wait()
+            with _killed_at(deadline, running):
+                while block := running.stdout.read(BLOCK_BYTES):
+                    yield np.frombuffer(block[: len(block) // 4 * 4], dtype="<f4").astype(np.float32)
+                code = running.wait()
             if deadline is not None and time.monotonic() > deadline:
                 raise TimeoutError
             if code:
                 raise BadAudio(f"{name} is damaged: ffmpeg says {_last_line(complaints)}")
         finally:
-            if alarm is not None:
-                alarm.cancel()
             running.kill()
             running.stdout.close()
             running.wait()
+
+
+@contextmanager
+def _killed_at(deadline: float | None, running: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Kill a process that is not done at the deadline."""
+    if deadline is None:
+        yield
+        return
+    alarm = threading.Timer(max(deadline - time.monotonic(), 0), running.kill)
+    alarm.start()
+    try:
+        yield
+    finally:
+        alarm.cancel()
 
 
 def _command(path: Path) -> list[str]:

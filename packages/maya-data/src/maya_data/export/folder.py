@@ -45,6 +45,11 @@ class Exported:
         self.left_out.update(part.left_out)
         self.problems += part.problems[: PROBLEMS - len(self.problems)]
 
+    def check(self, otherwise: str) -> None:
+        """Raise ValueError where nothing was exported, with the first problems, or else `otherwise`."""
+        if not self.segments:
+            raise ValueError(f"nothing to export: {'; '.join(self.problems[:3]) or otherwise}")
+
 
 @contextmanager
 def new_folder(out_dir: str | Path) -> Iterator[Path]:

@@ -98,10 +98,7 @@ def export_nemo(
             exported.add(part)
             if progress:
                 progress(exported.shards, len(tars), tar.path)
-        if not exported.segments:
-            raise ValueError(
-                f"nothing to export: {'; '.join(exported.problems[:3]) or f'{index.path} is empty'}"
-            )
+        exported.check(f"{index.path} is empty")
         _write_input_cfg(folder, out, groups)
     return exported
 

@@ -66,10 +66,7 @@ def export_shar(
             exported.add(part)
             if progress:
                 progress(number + 1, len(jobs), f"shard {number:06d}")
-        if not exported.segments:
-            raise ValueError(
-                f"nothing to export: {'; '.join(exported.problems[:3]) or 'no segment is usable'}"
-            )
+        exported.check("no segment is usable")
     return exported
 
 

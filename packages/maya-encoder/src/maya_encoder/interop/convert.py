@@ -60,20 +60,24 @@ def convert(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # all notes are told below
         model = load(src)
+    told = _write(model, dst, kind, head, lang)
+    return "\n".join([told, *(f"note: {note}" for note in model.import_notes)])
+
+
+def _write(model: AcousticModel, dst: str | Path, kind: str, head: str | None, lang: str | None) -> str:
+    """Write a model in one of the forms; return what was written."""
     if kind == "parakeet":
-        told = save_parakeet(model, dst, head, lang)
-    elif kind == "onnx":
+        return save_parakeet(model, dst, head, lang)
+    if kind == "onnx":
         difference = export_onnx(model, dst)
-        told = (
+        return (
             f"wrote {dst}: encoder and ctc head in ONNX, opset {OPSET}, within {difference:.1g} of the model"
         )
-    elif kind == "onnx-asr":
+    if kind == "onnx-asr":
         difference = save_onnx_asr(model, dst, lang)
-        told = f"wrote {dst} for onnx-asr: encoder and ctc head, within {difference:.1g} of the model"
-    else:
-        save(model, dst)
-        told = f"wrote {dst}: a Maya folder with {_listed(model)}"
-    return "\n".join([told, *(f"note: {note}" for note in model.import_notes)])
+        return f"wrote {dst} for onnx-asr: encoder and ctc head, within {difference:.1g} of the model"
+    save(model, dst)
+    return f"wrote {dst}: a Maya folder with {_listed(model)}"
 
 
 def describe(path: str | Path) -> dict[str, Any]:
