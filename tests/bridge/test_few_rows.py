@@ -7,16 +7,18 @@ from torch.nn import functional as F
 from maya_bridge.decoding import few_rows
 from maya_bridge.decoding.few_rows import FewRows
 
-WIDE = torch.nn.Linear(128, 1100)
+WIDE = torch.nn.Linear(512, 1100)
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("huge", [few_rows.HUGE, 0])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (1, 7), (3, 4), (48,), (2, 40), (81,), (0,)])
-@pytest.mark.parametrize("layer", [WIDE, torch.nn.Linear(128, 3, bias=False)])
-def test_result_is_that_of_a_linear_layer(shape, layer, onednn, monkeypatch) -> None:
+@pytest.mark.parametrize("layer", [WIDE, torch.nn.Linear(512, 3, bias=False)])
+def test_result_is_that_of_a_linear_layer(shape, layer, huge, onednn, monkeypatch) -> None:
+    monkeypatch.setattr(few_rows, "HUGE", huge)
     monkeypatch.setattr(few_rows, "has_onednn", lambda: onednn and torch.backends.mkldnn.is_available())
-    x = torch.randn(*shape, 128)
+    x = torch.randn(*shape, 512)
 
     found = few_rows.linear(x, layer.weight, layer.bias)
 
@@ -28,17 +30,22 @@ def test_result_is_that_of_a_linear_layer(shape, layer, onednn, monkeypatch) -> 
 def test_layers_inside_the_block_take_the_other_way(monkeypatch) -> None:
     seen = []
     monkeypatch.setattr(few_rows, "linear", lambda x, *more: seen.append(x.shape) or F.linear(x, *more))
-    x = torch.randn(2, 8, 128)
+    x = torch.randn(2, 8, 512)
 
     WIDE(x)
     with FewRows():
         WIDE(x)
 
-    assert seen == [(2, 8, 128)]
+    assert seen == [(2, 8, 512)]
+
+
+@pytest.mark.parametrize("num_rows", [1, 3, 4, 80, 81])
+def test_calls_are_watched_only_where_another_way_may_be_faster(num_rows) -> None:
+    assert isinstance(few_rows.few_rows(num_rows), FewRows) == (4 <= num_rows <= 80)
 
 
 def test_gradients_go_torchs_own_way() -> None:
-    x = torch.randn(8, 128, requires_grad=True)
+    x = torch.randn(8, 512, requires_grad=True)
 
     with FewRows():
         WIDE(x).sum().backward()

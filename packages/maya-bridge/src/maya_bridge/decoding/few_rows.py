@@ -5,6 +5,7 @@ where that is missing so does BLAS with the operands the other way round (measur
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -13,17 +14,19 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 ROWS = range(4, 81)
-"""Rows for which oneDNN is faster."""
-TURNED_ROWS = range(6, 49)
+"""Rows for which oneDNN is faster, with a matrix that no cache holds: the output head."""
+LAYER_ROWS = range(8, 57)
+"""The same with the matrices of a layer."""
+TURNED_ROWS = range(8, 49)
 """Rows for which the operands the other way round are."""
-BIG = 2**17
-"""Numbers of a matrix from which it matters."""
+BIG, HUGE = 2**19, 2**24
+"""Numbers of a matrix from which it matters, and from which no cache holds it."""
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return what `F.linear` does but for rounding: x (..., H) times weight (V, H), plus bias (V,)."""
     num_rows = x.numel() // max(x.shape[-1], 1)
-    if num_rows not in ROWS or not _matters(x, weight):
+    if num_rows not in (ROWS if weight.numel() >= HUGE else LAYER_ROWS) or not _matters(x, weight):
         return F.linear(x, weight, bias)
     rows = x.reshape(num_rows, x.shape[-1])
     if has_onednn():
@@ -46,6 +49,11 @@ def _matters(x: Tensor, weight: Tensor) -> bool:
     fits = weight.dim() == 2 and weight.numel() >= BIG and weight.is_contiguous()
     plain = x.device.type == weight.device.type == "cpu" and x.dtype == weight.dtype == torch.float32
     return fits and plain and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
+
+
+def few_rows(num_rows: int) -> AbstractContextManager[Any]:
+    """Return what to call an LLM in that reads so many rows; watching its calls takes a few milliseconds."""
+    return FewRows() if num_rows in ROWS else nullcontext()
 
 
 class FewRows(TorchFunctionMode):

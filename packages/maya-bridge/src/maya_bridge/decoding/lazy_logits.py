@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from maya_bridge.decoding.few_rows import FewRows
+from maya_bridge.decoding.few_rows import few_rows
 
 
 class LazyLogits:
@@ -20,5 +20,5 @@ class LazyLogits:
         """Return those of some rows and positions (R, end - start, V), in float32."""
         chosen = self._hidden[:, start:end]
         chosen = chosen if len(rows) == len(chosen) else chosen[list(rows)]
-        with FewRows():
+        with few_rows(chosen.shape[0] * chosen.shape[1]):
             return self._head(chosen).float()

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from maya_bridge.decoding.few_rows import FewRows
+from maya_bridge.decoding.few_rows import few_rows
 from maya_bridge.decoding.injected import Ids, Injected
 from maya_bridge.decoding.lazy_logits import LazyLogits
 from maya_bridge.fused_loss import ends_in_its_head, softcap
@@ -192,7 +192,7 @@ class LLMRun:
     def _lazy_logits(self, embeds: Tensor, valid: Tensor, positions: Tensor, count: int) -> "LazyLogits":
         if not ends_in_its_head(self.llm):
             return LazyLogits(self._logits(embeds, valid, positions, count), nn.Identity())
-        with self._reading(valid), FewRows():
+        with self._reading(valid), few_rows(embeds.shape[0] * embeds.shape[1]):
             hidden = self.llm.base_model(**self._inputs(embeds, positions)).last_hidden_state
         return LazyLogits(hidden[:, -count:], self._head)
 
