@@ -175,18 +175,28 @@ def test_dead_loader_process_is_one_sentence(index):
     assert "\n" not in str(died.value)
 
 
-def test_processes_killed_in_the_middle_of_a_message_do_not_make_the_loader_wait_for_ever(index, monkeypatch):
+@pytest.fixture
+def untold_of_deaths():
+    """A process whose signals tell torch nothing of its children."""
+    before = signal.getsignal(signal.SIGCHLD)
+    yield lambda: signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGCHLD, before)
+
+
+def test_processes_killed_in_the_middle_of_a_message_do_not_make_the_loader_wait_for_ever(
+    index, monkeypatch, untold_of_deaths
+):
     monkeypatch.setattr(rescue, "PATIENCE", 0.2)
     before = _children()
     with build_loader({"index": index.path, "plan": {"batch_duration": 3}, "num_workers": 2}) as loader:
         next(loader)
-        queue = loader._stream._results._worker_result_queue
+        untold_of_deaths()
+        queue = loader._stream._loader._worker_result_queue
         if queue._wlock.acquire(timeout=1):  # else the pipe is full: one is in the middle of a message
             os.write(queue._writer.fileno(), struct.pack("!i", 20_000))  # a head whose body never comes
-            queue._wlock.release()
-        for process in loader._stream._results._workers:
+        for process in loader._stream._loader._workers:
             os.kill(process.pid, signal.SIGKILL)
-            process.join()  # reaped by another: torch's own signal handler then finds nobody
+            process.join()
         with pytest.raises(LoaderProcessDied):
             list(loader)
     assert not _children() - before

@@ -182,11 +182,12 @@ def test_loader_processes_that_die_are_started_again_and_nothing_is_lost(
 ) -> None:
     names = ("whole", "died")
     for name, inject in zip(names, ([], ["dead_worker@2"]), strict=True):
-        run_stage(stage_of(make_config, name, faults=FaultsConfig(inject=inject)), fabric, Capabilities())
+        cfg = stage_of(make_config, name, faults=FaultsConfig(inject=inject), max_steps=10)
+        run_stage(cfg, fabric, Capabilities())
     whole, died = (values(Path(make_config().run_dir) / name) for name in names)
 
     said = capsys.readouterr().err
-    told = r"rank 0, step [234]: loader process [\d, ]+ (was killed|ended).*; started again, 1 of 3 times"
+    told = r"rank 0, step \d: loader process [\d, ]+ (was killed|ended).*; started again, 1 of 3 times"
     assert re.search(told, said), said
     assert died == whole
 

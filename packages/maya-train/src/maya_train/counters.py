@@ -23,3 +23,10 @@ class Counters:
     """Steps behind that mean."""
     budgets: dict[int, float] = field(default_factory=dict)
     """Most padded seconds of a batch by bucket of `faults.memory`, where one did not fit."""
+
+    def count_step(self, num_batches: int, audio_seconds: float, seconds: float) -> None:
+        """Count one optimizer step over all ranks."""
+        self.step += 1
+        self.batches += num_batches
+        self.audio_seconds += audio_seconds
+        self.seconds += seconds

@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -109,8 +109,9 @@ class Trainer:
         while self.counters.step < self.cfg.max_steps:
             watch = Stopwatch()
             self._at(hang.READING)
-            works = self._fetch(batches)
+            parts = self._fetch(batches)
             data_seconds = watch.lap()
+            works = self._prepare(parts)
             self._at(hang.ADDING)
             tokens, audio_seconds, stops = self._sums(works, stop)
             if stops:
@@ -120,7 +121,8 @@ class Trainer:
                 raise Preempted(self.counters.step)
             record = self._step(works, tokens)
             step_seconds = watch.lap()
-            self._count(audio_seconds, data_seconds + step_seconds)
+            num_batches = self.cfg.grad_accum * self.fabric.world_size
+            self.counters.count_step(num_batches, audio_seconds, data_seconds + step_seconds)
             record |= {"audio_seconds": round(audio_seconds, 3), "skipped": self.counters.skipped}
             record["time"] = {"step": round(step_seconds, 4), "data": round(data_seconds, 4)}
             self._gauges.read(works, record)
@@ -128,10 +130,15 @@ class Trainer:
             progress.advance(record)
             self._after_step(progress)
 
-    def _fetch(self, batches: Iterator[Batch]) -> list[Work]:
+    def _fetch(self, batches: Iterator[Batch]) -> list[Batch]:
+        """Wait for the step's batches."""
         with untouched_randomness():
             found = [self._next(batches) for _ in range(self.cfg.grad_accum)]
-            parts = [part for batch in found for part in self._guard.cut(batch, self.counters)]
+            return [part for batch in found for part in self._guard.cut(batch, self.counters)]
+
+    def _prepare(self, parts: list[Batch]) -> list[Work]:
+        """Bring batches to the device and spell their texts in tokens."""
+        with untouched_randomness():
             return [self.task.prepare(batch.to(self.fabric.device)) for batch in parts]
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
@@ -210,7 +217,8 @@ class Trainer:
         sums: list[Tensor] = []
         for index, work in enumerate(works):
             is_held = self._guard.reduces or index < len(works) - 1
-            with self._no_sync(is_held), self._guard.noticing(work):
+            held = held_back(self.fabric, self._module, self._capabilities, enabled=is_held)
+            with held, self._guard.noticing(work):
                 names, logged = self._pass(work, moment, tokens)
                 sums.append(logged)
             if self._guard.is_out_of_memory:
@@ -230,9 +238,6 @@ class Trainer:
         logged = [loss_sum.detach(), *loss.parts.values(), *loss.counts.values()]
         return names, torch.stack([value.to(torch.float64) for value in logged])
 
-    def _no_sync(self, enabled: bool) -> AbstractContextManager[Any]:
-        return held_back(self.fabric, self._module, self._capabilities, enabled=enabled)
-
     def _drop_idle_gradients(self, step: int) -> None:
         """Where the loss is not in yet, gradients are zero; without them AdamW leaves the weights alone."""
         if self._capabilities.owns_accumulation:
@@ -241,12 +246,6 @@ class Trainer:
             if step < start:
                 for parameter in self.task.trained()[name].parameters():
                     parameter.grad = None
-
-    def _count(self, audio_seconds: float, seconds: float) -> None:
-        self.counters.step += 1
-        self.counters.batches += self.cfg.grad_accum * self.fabric.world_size
-        self.counters.audio_seconds += audio_seconds
-        self.counters.seconds += seconds
 
     def _count_wall(self) -> None:
         now = time.perf_counter()

@@ -9,12 +9,26 @@ import signal
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 PATIENCE = 10.0
 """Seconds that a process may have been waited for before it counts as dead in the middle of a message."""
 LOOK_SECONDS = 0.5
 """How often that is looked at."""
+
+
+def rescued(results: Iterator[Any]) -> Iterator[Any]:
+    """Yield the results of a loader with processes, looked after while they are waited for."""
+    rescue = Rescue(results)
+    rescue.start()
+    while True:
+        with rescue:
+            try:
+                found = next(results)
+            except StopIteration:
+                return
+        yield found
 
 
 class Rescue(threading.Thread):

@@ -14,11 +14,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from maya_data.audio.fetch import CorruptAudio
+from maya_data.loading.ahead import Ahead
 from maya_data.loading.batch import Batch
 from maya_data.loading.epochs import Planned
 from maya_data.loading.quarantine import Quarantine
 from maya_data.loading.reading import Job, Loaded, Reader
-from maya_data.loading.rescue import Rescue
+from maya_data.loading.rescue import rescued
 
 SPARES = 1000
 """Segments tried, one after the other, in place of a batch that is bad as a whole."""
@@ -51,17 +52,16 @@ class Stream(Iterator[tuple[Planned, Loaded]]):
     def __init__(self, jobs: Iterable[Planned], reader: Reader, workers: Workers):
         """Start the processes; they begin to read at once."""
         self._asked: deque[Planned] = deque()
-        self._results: Iterator[Loaded] | None = _results(reader, _noting(jobs, self._asked), workers)
-        self._rescue = Rescue(self._results)
+        self._loader = _results(reader, _noting(jobs, self._asked), workers)
+        self._results: Iterator[Loaded] | None = self._loader
         if workers.number:
-            self._rescue.start()
+            self._results = Ahead(rescued(self._loader))
 
     def __next__(self) -> tuple[Planned, Loaded]:
         if self._results is None:
             raise StopIteration
         try:
-            with self._rescue:
-                loaded = next(self._results)
+            loaded = next(self._results)
         except RuntimeError as error:
             if died := _died(error):
                 self.close()
@@ -75,10 +75,10 @@ class Stream(Iterator[tuple[Planned, Loaded]]):
 
     def close(self) -> None:
         """End the processes; a stream that is forgotten does so too."""
-        shut_down = getattr(self._results, "_shutdown_workers", None)
+        if isinstance(self._results, Ahead):
+            self._results.close()
+            self._loader._shutdown_workers()  # type: ignore[attr-defined]  # a traceback may keep it alive
         self._results = None
-        if shut_down is not None:  # a traceback may keep torch's iterator alive
-            shut_down()
 
 
 def _noting(jobs: Iterable[Planned], asked: deque[Planned]) -> Iterator[Job]:
