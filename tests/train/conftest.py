@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
+import torch
 from lightning.fabric import Fabric
+from tests.train.ctc_stage import CTC_ONLY
 
 from maya_bridge.llm import LLMConfig
 from maya_bridge.projectors.ctc_compress import CTCCompress
@@ -22,9 +24,11 @@ from maya_bridge.prompt import PromptConfig
 from maya_data.indexing.build import build_index
 from maya_data.readers.final_export import FinalExport
 from maya_data.tokenizer import train_tokenizer
+from maya_encoder import checkpoint
 from maya_encoder.fastconformer import FastConformerConfig
 from maya_encoder.heads.ctc import CTCConfig
 from maya_encoder.heads.rnnt import RNNTConfig
+from maya_train.build import build_acoustic
 from maya_train.schema import CorruptionConfig, DataConfig, OptimConfig, RunConfig
 from maya_train.strategies.single import Single
 
@@ -132,6 +136,16 @@ def make_config(corpus: Path, tmp_path: Path) -> Callable[..., RunConfig]:
         return RunConfig(**{**shared, **of_task(task), **changes})
 
     return make
+
+
+@pytest.fixture
+def trained(make_config: Callable[..., RunConfig]) -> RunConfig:
+    """A stage that has left a model with a CTC head."""
+    cfg = make_config("acoustic", **CTC_ONLY, stage="old")
+    cfg.out_dir = str(Path(cfg.run_dir) / "old")
+    torch.manual_seed(1)
+    checkpoint.save(build_acoustic(cfg), f"{cfg.out_dir}/model")
+    return cfg
 
 
 def of_task(task: str) -> dict[str, Any]:

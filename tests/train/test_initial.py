@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 from lightning.fabric import Fabric
+from tests.train.ctc_stage import CTC_ONLY, weights
 
 import maya_encoder
 from maya_encoder import checkpoint
-from maya_encoder.heads.ctc import CTCConfig
 from maya_encoder.tokenizer import Tokenizer
 from maya_train.build import build_acoustic
 from maya_train.errors import ConfigError
@@ -27,20 +27,6 @@ from maya_train.strategies import Capabilities
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 Make = Callable[..., RunConfig]
-CTC_ONLY: dict[str, Any] = {
-    "heads": {"ctc": CTCConfig()},
-    "train": ["encoder", "ctc"],
-    "lr": {"encoder": 1e-2, "ctc": 1e-2},
-    "loss": {"ctc": 1.0},
-}
-
-
-def run(fabric: Fabric, *configs: RunConfig) -> None:
-    run_chain(configs, fabric)
-
-
-def weights(cfg: RunConfig) -> dict[str, torch.Tensor]:
-    return maya_encoder.load(Path(cfg.out_dir) / "model").state_dict()
 
 
 @pytest.fixture
@@ -51,16 +37,6 @@ def make_init(make_config: Make) -> Make:
         return make_config("init", **{**CTC_ONLY, **nothing, "init": settings, **keys})
 
     return make
-
-
-@pytest.fixture
-def trained(make_config: Make) -> RunConfig:
-    """A stage that has left a model with a CTC head."""
-    cfg = make_config("acoustic", **CTC_ONLY, stage="old")
-    cfg.out_dir = str(Path(cfg.run_dir) / "old")
-    torch.manual_seed(1)
-    checkpoint.save(build_acoustic(cfg), f"{cfg.out_dir}/model")
-    return cfg
 
 
 def deeper(cfg: RunConfig, layers: int) -> Any:
@@ -75,7 +51,7 @@ def test_a_chain_begins_with_a_checkpoint_that_grows(
         "acoustic", **CTC_ONLY, encoder=init.encoder, init_from=f"{init.out_dir}/model", max_steps=1
     )
 
-    run(fabric, init, encoder)
+    run_chain([init, encoder], fabric)
 
     old, new = weights(trained), weights(init)
     model = maya_encoder.load(f"{init.out_dir}/model").eval()
@@ -98,7 +74,7 @@ def test_without_a_checkpoint_a_chain_begins_with_fresh_weights(
     fabric: Fabric, make_init: Make, capsys: Any
 ) -> None:
     init = make_init()
-    run(fabric, init)
+    run_chain([init], fabric)
     assert "init.path is null: the encoder begins with fresh weights" in capsys.readouterr().err
     assert (Path(init.out_dir) / "model" / "model.safetensors").is_file()
 
@@ -114,18 +90,18 @@ def test_what_does_not_fit_the_encoder_is_named(fabric: Fabric, make_init: Make,
         cfg = make_init(**{"path": path, **keys})
         if message:
             with pytest.raises(ConfigError, match=f"stage init: .*{message}"):
-                run(fabric, cfg)
+                run_chain([cfg], fabric)
     wide = make_init(path=path, encoder=biased)
-    run(fabric, wide)  # biases are fresh where the checkpoint has none
+    run_chain([wide], fabric)  # biases are fresh where the checkpoint has none
     narrow = make_init(path=f"{wide.out_dir}/model", out_dir=f"{wide.run_dir}/narrow")
     with pytest.raises(ConfigError, match=r"no place: .*bias.*init\.exclude"):
-        run(fabric, narrow)
+        run_chain([narrow], fabric)
     deep = make_init(path=f"{wide.out_dir}/model", out_dir=f"{wide.run_dir}/deep")
     deep.encoder = replace(biased, num_layers=2)
-    run(fabric, deep)
+    run_chain([deep], fabric)
     shallow = make_init(path=f"{deep.out_dir}/model", encoder=biased, out_dir=f"{wide.run_dir}/shallow")
     with pytest.raises(ConfigError, match=r"has 2 layers, more than encoder\.num_layers=1"):
-        run(fabric, shallow)
+        run_chain([shallow], fabric)
 
 
 def test_a_language_more_keeps_what_the_model_knew(
@@ -149,7 +125,7 @@ def test_a_language_more_keeps_what_the_model_knew(
         max_steps=2,
     )
 
-    run(fabric, init)
+    run_chain([init], fabric)
 
     before, after = weights(old), weights(init)
     embedding = "encoder.lang_embedding.weight"
@@ -159,5 +135,5 @@ def test_a_language_more_keeps_what_the_model_knew(
         assert torch.equal(after[name][:pieces], before[name][:pieces])
         assert torch.equal(after[name][-1], before[name][-1])  # the blank
         assert len(after[name]) > len(before[name])
-    run(fabric, adapt)
+    run_chain([adapt], fabric)
     assert json.loads((Path(adapt.out_dir) / "metrics.jsonl").read_text().splitlines()[-1])["distill"] > 0

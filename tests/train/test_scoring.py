@@ -11,12 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from lightning.fabric import Fabric
+from tests.train.ctc_stage import CTC_ONLY
 
 import maya_encoder
 from maya_data.indexing.segments import SegmentIndex
-from maya_encoder import checkpoint
-from maya_encoder.heads.ctc import CTCConfig
-from maya_train.build import build_acoustic
 from maya_train.cli import main
 from maya_train.compose import save
 from maya_train.errors import ConfigError
@@ -31,26 +29,6 @@ from maya_train.stages import run_chain
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 Make = Callable[..., RunConfig]
-CTC_ONLY: dict[str, Any] = {
-    "heads": {"ctc": CTCConfig()},
-    "train": ["encoder", "ctc"],
-    "lr": {"encoder": 1e-2, "ctc": 1e-2},
-    "loss": {"ctc": 1.0},
-}
-
-
-def run(fabric: Fabric, *configs: RunConfig) -> None:
-    run_chain(configs, fabric)
-
-
-@pytest.fixture
-def trained(make_config: Make) -> RunConfig:
-    """A stage that has left a model with a CTC head."""
-    cfg = make_config("acoustic", **CTC_ONLY, stage="old")
-    cfg.out_dir = str(Path(cfg.run_dir) / "old")
-    torch.manual_seed(1)
-    checkpoint.save(build_acoustic(cfg), f"{cfg.out_dir}/model")
-    return cfg
 
 
 @pytest.fixture
@@ -68,7 +46,7 @@ def test_a_stage_trains_on_the_cleanest_of_each_language(
 ) -> None:
     cfg = select()
 
-    run(fabric, cfg)
+    run_chain([cfg], fabric)
 
     index = SegmentIndex.open(cfg.data.index)
     kept = pq.read_table(Path(cfg.out_dir) / "keep.parquet")
@@ -109,7 +87,7 @@ def test_scoring_that_was_stopped_goes_on_and_gives_the_same(
     monkeypatch.setattr(passes, "CHUNK", 5)
     whole = select(out_dir="")
     whole.out_dir = f"{whole.run_dir}/whole"
-    run(fabric, whole)
+    run_chain([whole], fabric)
     folder = next((Path(whole.run_dir) / "scores").iterdir())
     parts = sorted(folder.glob("part-*.parquet"))
     assert len(parts) == 4
@@ -119,7 +97,7 @@ def test_scoring_that_was_stopped_goes_on_and_gives_the_same(
     touched = parts[2].stat().st_mtime_ns
 
     again = select(out_dir=f"{whole.run_dir}/again")
-    run(fabric, again)
+    run_chain([again], fabric)
 
     assert {part: part.read_bytes() for part in parts} == before
     assert parts[2].stat().st_mtime_ns == touched
@@ -157,7 +135,7 @@ def test_the_command_writes_a_list_that_any_stage_reads(
 def test_a_model_without_ctc_cannot_score(fabric: Fabric, select: Make, make_config: Make) -> None:
     cfg = select(init_from=None, select=SelectConfig(model="nowhere"))
     with pytest.raises(ConfigError, match=r"stage polish: select: there is no nowhere/model\.safetensors"):
-        run(fabric, cfg)
+        run_chain([cfg], fabric)
 
 
 def test_both_and_each_score_alone_order_segments_from_clean_to_dirty() -> None:

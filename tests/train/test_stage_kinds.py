@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 import torch
 from lightning.fabric import Fabric
+from tests.train.ctc_stage import CTC_ONLY, weights
 
-import maya_encoder
 from maya_bridge.lora import lora_layers
 from maya_encoder import checkpoint
-from maya_encoder.heads.ctc import CTCConfig
 from maya_train.build import build_acoustic, build_task
 from maya_train.compose import compose
 from maya_train.schema import (
@@ -30,30 +29,6 @@ from maya_train.tasks.encoder_part import add_encoder_lora, folded
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 Make = Callable[..., RunConfig]
-CTC_ONLY: dict[str, Any] = {
-    "heads": {"ctc": CTCConfig()},
-    "train": ["encoder", "ctc"],
-    "lr": {"encoder": 1e-2, "ctc": 1e-2},
-    "loss": {"ctc": 1.0},
-}
-
-
-def run(fabric: Fabric, *configs: RunConfig) -> None:
-    run_chain(configs, fabric)
-
-
-def weights(cfg: RunConfig) -> dict[str, torch.Tensor]:
-    return maya_encoder.load(Path(cfg.out_dir) / "model").state_dict()
-
-
-@pytest.fixture
-def trained(make_config: Make) -> RunConfig:
-    """A stage that has left a model with a CTC head."""
-    cfg = make_config("acoustic", **CTC_ONLY, stage="old")
-    cfg.out_dir = str(Path(cfg.run_dir) / "old")
-    torch.manual_seed(1)
-    checkpoint.save(build_acoustic(cfg), f"{cfg.out_dir}/model")
-    return cfg
 
 
 def deeper(cfg: RunConfig, layers: int) -> Any:
@@ -84,7 +59,7 @@ def test_top_layers_learn_with_ctc_beside_the_llm(
     )
     cfg.data.valid_index, cfg.data.valid_llm = cfg.data.index, 1
 
-    run(fabric, cfg)
+    run_chain([cfg], fabric)
 
     old, new = weights(base), weights(cfg)
     assert all(frozen(old, new, "encoder.layers.0."))
@@ -119,7 +94,7 @@ def test_lora_learns_on_the_attention_and_is_folded_in(
     modes = {name: module.training for name, module in task.model.encoder.named_modules()}
     assert not modes["layers.0.conv.batch_norm"]
     assert modes["layers.0.self_attn.linear_q.lora_dropout.default"]
-    run(fabric, cfg)
+    run_chain([cfg], fabric)
 
     old, new = weights(trained), weights(cfg)
     assert old.keys() == new.keys()

@@ -6,23 +6,10 @@ from collections.abc import Mapping, Sequence
 from maya_bridge.serving.metrics import STAGES
 from maya_bridge.serving.responses import segments
 from maya_bridge.serving.service import Transcript
+from maya_bridge.special_rows import LANG_NAMES
 from maya_encoder.hypothesis import Word
 
-NAMES = {
-    "as": "Assamese",
-    "bn": "Bengali",
-    "en": "English",
-    "gu": "Gujarati",
-    "hi": "Hindi",
-    "kn": "Kannada",
-    "ml": "Malayalam",
-    "mr": "Marathi",
-    "or": "Odia",
-    "pa": "Punjabi",
-    "ta": "Tamil",
-    "te": "Telugu",
-    "ur": "Urdu",
-}
+NAMES = {**LANG_NAMES, "ur": "Urdu"}
 LABELS = {
     "receive": "receive",
     "read": "read the audio",
