@@ -16,6 +16,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         enable_recompute(llm)
     embed = llm.get_input_embeddings()
     projector = scaled_mlp(FRAME_WIDTH, 1024, embed.weight.shape[1], 1.0).to(dtype)
-    optimizer = torch.optim.AdamW(projector.parameters(), lr=1e-5)
     rows, length = arguments.batch, arguments.audio + arguments.text
     frames = torch.randn(rows, arguments.audio, FRAME_WIDTH, dtype=dtype)
     text = torch.randint(1000, len(embed.weight), (rows, arguments.text))
@@ -77,11 +77,16 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         logits = llm(**inputs, use_cache=False).logits[:, :-1]
         return F.cross_entropy(logits.flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=IGNORED)
 
+    return train(loss_of_step, torch.optim.AdamW(projector.parameters(), lr=1e-5), arguments.steps)
+
+
+def train(loss_of_step: Callable[[], Any], optimizer: Any, steps: int) -> dict[str, Any]:
+    """Train for one step and then some that are timed."""
     losses, walls, cpus = [], [], []
-    for _ in range(1 + arguments.steps):
+    for _ in range(1 + steps):
         wall, cpu = time.perf_counter(), time.process_time()
         loss = loss_of_step()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         losses.append(float(loss.detach()))

@@ -103,6 +103,11 @@ def write_webdataset(root, index):
     return tars
 
 
+def flac(key, data):
+    """Decode as webdataset asks for it."""
+    return soundfile.read(io.BytesIO(data), dtype="int16")[0] if key.endswith("flac") else None
+
+
 def readers(root, index, order):
     """Return name -> call that yields (samples, text) of all segments; the samples may be floats."""
     import webdataset
@@ -128,12 +133,9 @@ def readers(root, index, order):
             ids = order[start : start + BATCH]
             yield from zip(read_many(index, ids), (index.string("text", i) for i in ids), strict=True)
 
-    def audio(key, data):
-        return soundfile.read(io.BytesIO(data), dtype="int16")[0] if key.endswith("flac") else None
-
     def web():
-        source = webdataset.WebDataset(tars, shardshuffle=False, empty_check=False)
-        return ((sound, about["text"]) for sound, about in source.decode(audio).to_tuple("flac", "json"))
+        source = webdataset.WebDataset(tars, shardshuffle=False, empty_check=False).decode(flac)
+        return ((sound, about["text"]) for sound, about in source.to_tuple("flac", "json"))
 
     return {
         "soundfile, from memory": lambda: (

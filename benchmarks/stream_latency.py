@@ -92,7 +92,7 @@ def clips_of(args, model):
     return {args.lang: [load_audio(path) for path in found[:30]]}
 
 
-def main() -> int:
+def parse():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -102,7 +102,26 @@ def main() -> int:
     parser.add_argument("--head", default="ctc")
     parser.add_argument("--minutes", type=float, default=1.0, help="of the long stream of a language")
     parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def long_streams(model, args, clips):
+    """Print what a long stream of each language costs, and the WER of all of them."""
+    wrong = words = 0
+    for lang, some in clips.items():
+        costs, held, (edits, count), seconds = long_stream(model, lang, args.head, some, args.minutes)
+        wrong, words = wrong + edits, words + count
+        third = len(costs) // 3
+        early, late = (statistics.median(part) for part in (costs[:third], costs[-third:]))
+        print(
+            f"{lang}: {seconds:.0f} s, a step {early * 1000:.0f} ms at first, {late * 1000:.0f} ms at last, "
+            f"worst {max(costs) * 1000:.0f} ms; {sum(costs) / seconds:.2f} of real time; held {held:.1f} s"
+        )
+    print(f"WER of the streamed text against the same head on whole clips: {100 * wrong / words:.1f} %")
+
+
+def main() -> int:
+    args = parse()
     torch.set_num_threads(args.threads)
     model = open_model(args.model)
     clips = clips_of(args, model)
@@ -121,20 +140,7 @@ def main() -> int:
     print(
         f"  compute median {statistics.median(compute):.3f} s   worst {compute[-1]:.3f} s   bar {BAR_COMPUTE}"
     )
-    wrong = words = 0
-    for lang, some in clips.items():
-        costs, held, (edits, count), seconds = long_stream(model, lang, args.head, some, args.minutes)
-        wrong, words = wrong + edits, words + count
-        early, late = (
-            statistics.median(part) for part in (costs[: len(costs) // 3], costs[-len(costs) // 3 :])
-        )
-        share = sum(costs) / seconds
-        print(
-            f"{lang}: {seconds:.0f} s, a step {early * 1000:.0f} ms at first, {late * 1000:.0f} ms at last, "
-            f"worst {max(costs) * 1000:.0f} ms; {share:.2f} of real time; "
-            f"held {held:.1f} s"
-        )
-    print(f"WER of the streamed text against the same head on whole clips: {100 * wrong / words:.1f} %")
+    long_streams(model, args, clips)
     reached = len(firsts) == total and audio[-1] <= BAR_AUDIO and compute[-1] <= BAR_COMPUTE
     print("bar reached" if reached else "bar missed")
     return 0 if reached else 1

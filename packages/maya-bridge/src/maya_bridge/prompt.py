@@ -138,13 +138,12 @@ class Prompt:
             fed = torch.where(in_text, self._pick(targets.input_ids, targets.lens, columns), ids)
             ids = torch.where(in_text, self._pick(targets.labels, targets.lens, columns), ids)
             labels = torch.where(in_text, ids, labels)
-        outside = ~columns.valid | columns.speech
         tokens = embed(fed.masked_fill(~columns.valid, self.tokenizer.pad_id))  # (B, L, H)
         if speech_embeds.shape[1]:
-            index = columns.speech_index.clamp(0, speech_embeds.shape[1] - 1)
-            spread = speech_embeds.to(tokens.dtype).gather(1, index[..., None].expand_as(tokens))
+            index = columns.speech_index.clamp(0, speech_embeds.shape[1] - 1)[..., None].expand_as(tokens)
+            spread = speech_embeds.to(tokens.dtype).gather(1, index)
             tokens = torch.where(columns.speech[..., None], spread, tokens)
-        ids = ids.masked_fill(outside, self.tokenizer.pad_id)
+        ids = ids.masked_fill(~columns.valid | columns.speech, self.tokenizer.pad_id)
         return PromptBatch(tokens, columns.valid.long(), self._positions(columns), labels, ids)
 
     def _fixed(
