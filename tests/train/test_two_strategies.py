@@ -16,12 +16,12 @@ from lightning.fabric import Fabric
 from safetensors.torch import load_file
 
 from maya_train.metrics_log import read_steps
-from maya_train.schema import SelectConfig
+from maya_train.schema import DistillConfig, EncoderLoraConfig, SelectConfig
 from maya_train.scoring import passes
 from maya_train.scoring.selection import ensure_list
 
 SCRIPT = Path(__file__).parent / "two_strategies.py"
-STAGES = ("acoustic", "speech_llm")
+STAGES = ("acoustic", "speech_llm", "distilled", "lora")
 needs_deepspeed = pytest.mark.skipif(
     not find_spec("deepspeed"), reason="the extra deepspeed is not installed"
 )
@@ -29,12 +29,24 @@ ZEROS = [pytest.param(f"zero-{stage}", marks=needs_deepspeed) for stage in range
 
 
 def chain(make: Callable[..., Any], folder: Path, name: str, precision: str = "32-true") -> list[Any]:
-    """The acoustic model, then an LLM behind its frozen encoder; both are validated."""
+    """The acoustic model, an LLM behind its frozen encoder, and stages with a teacher and with LoRA."""
     shared = {"accelerator": "cpu", "precision": precision, "threads": 1, "max_steps": 2, "specaugment": None}
     runs = []
-    for task in STAGES:
-        out_dir = folder / name / task
-        run = make(task, **shared, out_dir=str(out_dir), run_dir=str(folder / name), grad_accum=2)
+    first = str(folder / name / "acoustic" / "model")
+    beside = {
+        "distilled": {"distill": DistillConfig(teacher=first, temperature=2.0), "encoder_top_layers": 1},
+        "lora": {
+            "encoder_lora": EncoderLoraConfig(rank=2),
+            "train": ["encoder", "ctc", "projector", "llm"],
+            "lr": dict.fromkeys(("encoder", "ctc", "projector", "llm"), 1e-3),
+            "ctc_weight": 0.5,
+            "cache_encoder": False,
+        },
+    }
+    for stage in STAGES:
+        task = "acoustic" if stage in ("acoustic", "distilled") else "speech_llm"
+        where = {"stage": stage, "out_dir": str(folder / name / stage), "run_dir": str(folder / name)}
+        run = make(task, **shared, **where, grad_accum=2, **beside.get(stage, {}))
         run.data.valid_index = run.data.index
         run.corruption = None
         run.loss = {"ctc": 1.0, "rnnt": 0.5} if task == "acoustic" else {}
@@ -44,7 +56,7 @@ def chain(make: Callable[..., Any], folder: Path, name: str, precision: str = "3
         run.encoder.dropout = 0.0
         run.encoder.activation_checkpointing = task == "acoustic"
         run.frontend.dither = 0.0
-        run.init_from = None if task == "acoustic" else str(folder / name / "acoustic" / "model")
+        run.init_from = None if stage == "acoustic" else first
         runs.append(run)
     return runs
 

@@ -43,7 +43,7 @@ class AcousticTask(nn.Module):
         self.model = model
         self.teacher = teacher
         self._cache = cache
-        self._part = part
+        self._part = (part,)  # a tuple, as its modules have their place in the encoder already
         self.made_by: dict[str, Any] = {}
         prompt = {} if model.prompt is None else {LANGUAGE_PROMPT: model.prompt}
         self._modules_by_name: dict[str, nn.Module] = {"encoder": model.encoder, **prompt, **model.heads}
@@ -77,7 +77,7 @@ class AcousticTask(nn.Module):
         self.model.train()
         for name, module in self._modules_by_name.items():
             module.train(name in self._trained)
-        set_part_mode(self.model.encoder, self._part)
+        set_part_mode(self.model.encoder, *self._part)
         if self.teacher is not None:
             self.teacher.eval()
 

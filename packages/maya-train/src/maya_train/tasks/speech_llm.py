@@ -46,7 +46,8 @@ class SpeechLLMTask(nn.Module):
         modules = {"encoder": encoder, **heads, "projector": model.projector, "llm": model.llm}
         self._modules_by_name = modules
         self._trained = pick(modules, train, "speech_llm")
-        self._part, self._ctc_weight = part, ctc_weight
+        self._part = (part,)  # a tuple, as its modules have their place in the encoder already
+        self._ctc_weight = ctc_weight
         if part is not None and "encoder" in self._trained:
             self._trained["encoder"] = part
         if "llm" in self._trained:  # LoRA where the LLM has it, else all of it
@@ -74,7 +75,7 @@ class SpeechLLMTask(nn.Module):
             head.eval()
         for name, module in self._modules_by_name.items():
             module.train(name in self._trained)
-        set_part_mode(self.model.acoustic.encoder, self._part)
+        set_part_mode(self.model.acoustic.encoder, *self._part)
 
     def prepare(self, batch: Batch) -> Work:
         """The number of text tokens, each text's end counted."""
