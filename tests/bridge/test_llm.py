@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import Gemma3Config, Gemma3ForConditionalGeneration, GPT2Config, GPT2LMHeadModel
 
 from maya_bridge import gguf
 from maya_bridge.llm import LLMConfig, keep_layers, load_llm
@@ -52,7 +52,7 @@ def test_a_hub_id_is_fetched_only_where_the_user_allows_it(monkeypatch):
         raise OSError("offline")
 
     monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", fetch)
-    with pytest.raises(OSError, match="offline"):
+    with pytest.raises(ValueError, match=r"google/gemma-3-1b-pt must hold an LLM .*, got: offline"):
         load_llm(LLMConfig(path="google/gemma-3-1b-pt", hub=True))
     assert asked == [("google/gemma-3-1b-pt", False)]
 
@@ -91,6 +91,62 @@ def test_weights_of_another_class_are_refused(folder):
 
     with pytest.raises(ValueError, match="must fit GemmaForCausalLM, got unexpected keys like"):
         load_llm(LLMConfig(path=str(folder)))
+
+
+def cut_weights(folder):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:2000])
+
+
+def other_width(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"hidden_size": 32}))
+
+
+def unknown_type(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "gemma99"}))
+
+
+def cut_tokenizer(folder):
+    (folder / "tokenizer.json").write_text('{"version"')
+
+
+def no_config(folder):
+    (folder / "config.json").unlink()
+    (folder / "llm").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (cut_weights, "must hold an LLM that transformers can open, got: "),
+        (other_width, "must fit Gemma3ForCausalLM, got mismatched keys like"),
+        (unknown_type, "must hold an LLM that transformers can open, got: .*gemma99"),
+        (cut_tokenizer, "must hold a tokenizer that transformers can open, got: "),
+        (no_config, "must hold an LLM that transformers can open, got: .*; there is one in .*llm$"),
+    ],
+)
+def test_a_folder_that_cannot_be_opened_is_one_sentence(folder, damage, message, capfd):
+    damage(folder)
+
+    with pytest.raises(ValueError, match=message) as told:
+        load_llm(LLMConfig(path=str(folder)))
+
+    assert str(told.value).startswith(str(folder)) or "weights in" in str(told.value)
+    assert "\n" not in str(told.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_model_of_several_parts_is_refused(tmp_path):
+    text = {"hidden_size": 16, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8}
+    sizes = {"num_hidden_layers": 1, "intermediate_size": 16, "vocab_size": 300}
+    eyes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = Gemma3Config(text_config={**text, **sizes}, vision_config=eyes, image_token_index=299)
+    Gemma3ForConditionalGeneration(config).save_pretrained(tmp_path)
+
+    with pytest.raises(ValueError, match="hold a language model alone, got Gemma3ForConditionalGen"):
+        load_llm(LLMConfig(path=str(tmp_path)))
 
 
 def test_first_layers_alone(folder):

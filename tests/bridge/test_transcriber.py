@@ -6,7 +6,7 @@ from maya_encoder.plugins import find
 
 def test_plugin_transcribes_with_the_llm_in_the_order_given(speech_llm_folder, tone):
     transcriber = find("transcribers", "maya-llm")().build(str(speech_llm_folder))
-    long, short = np.ones(9000, dtype=np.float32), np.zeros(4000, dtype=np.int16)
+    long, short = np.tile([0.5, -0.5], 4500).astype(np.float32), np.tile([900, -900], 2000).astype(np.int16)
 
     found = transcriber.transcribe([long, tone, short], ["hi", "bn", "hi"], batch_size=2)
 
@@ -28,6 +28,8 @@ def test_unknown_ways_of_decoding_are_named():
         find("transcribers", "maya-llm")(decode="alibi")
     with pytest.raises(ValueError, match=r"`options` must be fields of DecodeOptions: .*'beams'"):
         find("transcribers", "maya-llm")(options={"beams": 2})
+    with pytest.raises(ValueError, match="`options` are about the LLM's text, and `decode` is ctc"):
+        find("transcribers", "maya-llm")(decode="ctc", options={"beam_size": 2})
 
 
 def test_languages_must_match_the_audio(speech_llm, tone):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from maya_bridge import Cutting, DecodeOptions, load
+from maya_bridge import Cutting, DecodeOptions, load, writing
 from maya_bridge.decoding import without_guards
 from maya_bridge.llm import LLMConfig
 from maya_bridge.projectors.ctc_compress import CTCCompress
@@ -276,7 +276,7 @@ def test_no_audio_gives_nothing_but_mistakes_are_named_all_the_same(speech_llm):
         ),
         (np.zeros(800, dtype=np.float32), {"decode": "rnnt"}, "no head named 'rnnt'"),
         (
-            np.full(800, 0.1, dtype=np.float32),
+            np.tile([0.1, -0.1], 400).astype(np.float32),
             {"options": DecodeOptions(hotwords=["नमन"])},
             r"hotwords need an LLM whose tokenizer knows <\|ctx\|>, and this one's does not",
         ),
@@ -286,6 +286,37 @@ def test_bad_input_is_one_sentence(audio, arguments, message, speech_llm):
     with pytest.raises((ValueError, BadAudio), match=message) as told:
         speech_llm.transcribe(audio, **{"langs": "hi", **arguments})
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.25, 5e-5])
+def test_digital_silence_is_empty_whatever_the_ctc_head_makes_of_it(level, speech_llm, monkeypatch):
+    monkeypatch.setattr(speech_llm.llm, "forward", lambda *args, **kwargs: pytest.fail("the LLM was called"))
+    audio = np.full(32000, level, dtype=np.float32)
+    audio[::2] += 1e-4 if level else 0.0
+
+    (found,) = speech_llm.transcribe(audio, "hi")
+
+    assert (found.text, found.fallback) == ("", "silence")
+
+
+@pytest.mark.parametrize("key", ["options", "cutting"])
+def test_a_head_refuses_what_is_said_of_the_llms_text(key, speech_llm):
+    given = {"options": DecodeOptions(), "cutting": Cutting()}[key]
+    with pytest.raises(ValueError, match=f"`{key}` is about the LLM's text, and `decode` is ctc"):
+        speech_llm.transcribe(noises()[0], "hi", decode="ctc", **{key: given})
+
+
+@pytest.mark.parametrize("window", ["refuse", "warn"])
+def test_a_text_ends_where_the_window_does_unless_told(window, acoustic, monkeypatch):
+    audio = noises()[0]
+    model = half_taught(acoustic, MLPProjector(stride=1), [audio], ["hi"], steps=0)
+    monkeypatch.setattr(writing, "sliding_window", lambda config: 20)  # the prompt has 18 positions
+    model.prompt.config.window = window
+    model.llm_tokenizer.eos_id = -2  # never written
+
+    (found,) = model.transcribe(audio, "hi", options=without_guards())
+
+    assert (len(found.tokens) == 3) == (window == "refuse")
 
 
 def test_audio_beyond_the_window_is_refused(acoustic):

@@ -32,3 +32,23 @@ def test_sigusr1_to_the_launcher_saves_and_ends_with_75(quick_demo, run, start, 
     assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == [f"step-{reached}"]
     time.sleep(2)
     assert steps(tmp_path / "run")[-1] == reached  # nobody was left behind
+
+
+def test_a_launcher_that_is_killed_leaves_no_process_behind(quick_demo, run, start, tmp_path):
+    command = (
+        *("fabric", "run", RUN, "--accelerator", "cpu", "--devices", "2", "--main-port", "29535"),
+        *("recipe=demo_quick", "stage=encoder", f"run_dir={quick_demo}", f"out_dir={tmp_path}/run"),
+        *("loss.rnnt_from=0", "valid_every=0", "data.sync_width=2", "save_every=1000", "threads=1"),
+    )
+    process, until = start(*command, "max_steps=4000"), time.monotonic() + 120
+    while len(steps(tmp_path / "run")) < 2:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    process.kill()
+    process.wait(60)
+
+    time.sleep(3)
+    reached = steps(tmp_path / "run")[-1]
+    time.sleep(2)
+    assert steps(tmp_path / "run")[-1] == reached

@@ -95,6 +95,44 @@ def run(*overrides: str):
             ["stage=align", "lr.llm=1e-4"],
             "command line: lr.llm: no stage that runs here trains it (align)",
         ),
+        (["langs=hi"], "command line: langs: must be a list such as [hi], got 'hi'"),
+        (
+            ["stage=joint", "data.mix=natural"],
+            "command line: data.mix: has keys of its own, such as data.mix",
+        ),
+        (["seed=-1"], "stage init: `seed` must be between 0 and 4294967295, got -1"),
+        (
+            ["stage=encoder", "optim.betas=[0.9,1.5]"],
+            "optim: `betas` must be two numbers from 0 to below 1, got [0",
+        ),
+        (["stage=encoder", "optim.weight_decay=nan"], "optim: `weight_decay` must be 0 or more, got nan"),
+        (
+            ["stage=encoder", "lr.encoder=nan"],
+            "stage encoder: `lr.encoder` must be 0 or more and finite, got nan",
+        ),
+        (
+            ["stage=encoder", "lr.encoder=-1"],
+            "stage encoder: `lr.encoder` must be 0 or more and finite, got -1.0",
+        ),
+        (["stage=encoder", "grad_clip=nan"], "stage encoder: `grad_clip` must be 0 or more, got nan"),
+        (
+            ["stage=encoder", "train=[encoder,encoder]"],
+            "stage encoder: `train` names 'encoder' twice; once is enough",
+        ),
+        (["stage=encoder", "cache_gib=-1"], "stage encoder: `cache_gib` must be 0 or more, got -1"),
+        (
+            ["stage=encoder", "out_dir=~/x"],
+            "stage encoder: `out_dir` is taken as it stands; write the whole path, got ~/x",
+        ),
+        (
+            ["stage=encoder", "keep_best=1", "data.valid_index=null"],
+            "stage encoder: `keep_best` chooses by validation: set data.valid_index, or unset keep_best",
+        ),
+        (
+            ["stage=encoder", "best_by=foo"],
+            "stage encoder: `best_by` must be wer, cer, mean.<head>.wer or wer.<head>.<lang>",
+        ),
+        (["stage=encoder", "best_by=wer.ctc.fr"], "stage encoder: `best_by` must be wer, cer, mean"),
         (["out_dir=x"], "command line: out_dir is the folder of one stage; choose one with stage="),
         (["recipe=demo", "init_from=previous"], "init_from: previous: llm is the first stage of recipe demo"),
         (

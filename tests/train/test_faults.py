@@ -169,6 +169,23 @@ def test_a_loss_that_enters_later_is_no_spike(train: Train, stand_in: SimpleName
     assert train(task=Rising(), faults=spike, name="other").skipped == 2
 
 
+def test_weights_that_are_no_numbers_are_never_saved(
+    train: Train, stand_in: SimpleNamespace, tmp_path: Path
+) -> None:
+    class Breaking(stand_in.StandIn):
+        def forward(self, work: Any, moment: Any) -> Any:
+            loss = super().forward(work, moment)
+            if moment.step == 4:
+                with torch.no_grad():
+                    next(iter(self.trained()["encoder"].parameters())).fill_(float("nan"))
+            return loss
+
+    with pytest.raises(Diverged, match=r"after step 6 \S+ is not finite, so no state was saved; go on from"):
+        train(task=Breaking(), faults={"max_skips": 9}, save_every=2)
+
+    assert {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()} == {"step-2", "step-4"}
+
+
 def stage_of(make: Make, name: str, **keys: Any) -> RunConfig:
     heads = {"heads": {"ctc": CTCConfig()}, "train": ["encoder", "ctc"], "loss": {"ctc": 1.0}}
     rates = {"encoder": 1e-3, "ctc": 1e-3}

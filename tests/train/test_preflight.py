@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from maya_train import preflight
-from maya_train.preflight import script_arguments, torchrun_environment, torchrun_handler
+from maya_train.errors import LaunchError
+from maya_train.preflight import check_out, script_arguments, torchrun_environment, torchrun_handler
 
 REPO = Path(__file__).parents[2]
 SCRIPT = str(REPO / "packages" / "maya-train" / "run.py")
@@ -91,3 +92,8 @@ def test_the_launcher_leaves_with_the_status_of_the_worker_that_failed(
     assert "Traceback" not in capsys.readouterr().err
     preflight.leave_as_the_workers_did(lambda *_: left.append("shown"), KeyError, KeyError("bug"), None)
     assert left == [status, "shown"]
+
+
+def test_a_file_that_a_command_could_not_write_is_refused_before_its_work() -> None:
+    with pytest.raises(LaunchError, match=r"--out: /proc/x/table\.json cannot be written"):
+        check_out(Path("/proc/x/table.json"))

@@ -1,6 +1,7 @@
 """A chain of stages over the tiny corpus, through all packages."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -126,6 +127,20 @@ def test_finished_stage_is_not_trained_again(
     assert run_chain(chain[:1], fabric) == [None]
     assert "acoustic: finished before" in capsys.readouterr().err
     assert (Path(chain[0].out_dir) / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_torn_mark_or_a_lost_model_is_no_finished_stage(
+    fabric: Fabric, chain: list[RunConfig], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out_dir = Path(chain[0].out_dir)
+    run_chain(chain[:1], fabric)
+    whole = (out_dir / "model" / "model.safetensors").read_bytes()
+    for damage in (lambda: (out_dir / "DONE").write_text(""), lambda: shutil.rmtree(out_dir / "model")):
+        damage()
+        run_chain(chain[:1], fabric)
+        assert (out_dir / "model" / "model.safetensors").read_bytes() == whole
+        assert json.loads((out_dir / "DONE").read_text())["steps"] == chain[0].max_steps
+    assert "finished before" not in capsys.readouterr().err
 
 
 def test_changed_config_in_a_finished_folder_is_named(fabric: Fabric, chain: list[RunConfig]) -> None:

@@ -12,13 +12,14 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
+from maya_train.best import score_of
 from maya_train.checkpoints import BrokenCheckpoint, files, folders
 from maya_train.ema import MovingAverage, RunningMean
 from maya_train.errors import ConfigError
 from maya_train.metrics_log import read_steps
 from maya_train.schema import AverageConfig, RunConfig
 from maya_train.strategies import Capabilities
-from maya_train.training_state import TrainingState, score_of
+from maya_train.training_state import TrainingState
 
 
 class Killed(BaseException):

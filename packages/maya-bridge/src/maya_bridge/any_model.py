@@ -215,6 +215,16 @@ class LLMModel(AnyModel):
         return list(self.speech_llm.transcribe(items, langs, batch_size, decode, options))
 
 
+def _check_device(device: str | torch.device) -> None:
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # not compiled in, not there, or no device's name
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise ValueError(
+            f"`device` must be one that torch can use here, such as cpu, got {device} ({reason})"
+        ) from None
+
+
 def open_model(folder: str | Path, device: str | torch.device = "cpu", int8: bool = False) -> AnyModel:
     """Open the folder of a SpeechLLM or of an acoustic model, in evaluation mode.
 
@@ -225,11 +235,12 @@ def open_model(folder: str | Path, device: str | torch.device = "cpu", int8: boo
 
     Raises:
         BadCheckpoint: no model, or one that does not fit this version.
-        ValueError: int8 on another device than the CPU.
+        ValueError: int8 on another device than the CPU, or a device that there is not.
     """
     folder = Path(folder)
-    if int8 and torch.device(device).type != "cpu":
+    if int8 and not str(device).startswith("cpu"):
         raise ValueError(f"`int8` must be run on the CPU, got device {device}")
+    _check_device(device)
     if (folder / "llm").is_dir():
         from maya_bridge.checkpoint import load
 

@@ -137,15 +137,22 @@ def load_folder(folder: str | Path, config: LLMConfig) -> "tuple[PreTrainedModel
             f"{folder} must be a folder with an LLM; to fetch that id from the Hugging Face hub, set hub=true"
         )
     where = {"local_files_only": not config.hub}
-    with without_bars():
+    with without_bars(), one_sentence(folder, "an LLM"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, config.dtype), output_loading_info=True, **where
+            folder,
+            dtype=getattr(torch, config.dtype),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below
+            **where,
         )
     llm, info = loaded
+    refuse_parts(llm, folder)
     refuse_misfit(type(llm).__name__, info, folder)
     if config.num_layers is not None:
         keep_layers(llm, config.num_layers)
-    hf = with_special_tokens(AutoTokenizer.from_pretrained(folder, **where))
+    with one_sentence(folder, "a tokenizer"):
+        bare = AutoTokenizer.from_pretrained(folder, **where)
+    hf = with_special_tokens(bare)
     tokenizer = LLMTokenizer(hf, config.script, llm.get_input_embeddings().num_embeddings)
     equip(llm, tokenizer, config)
     return llm.train(), tokenizer
@@ -180,6 +187,44 @@ def without_bars() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def one_sentence(folder: str | Path, what: str) -> Iterator[None]:
+    """Say in a sentence what transformers cannot open, which it says in reports and errors of many kinds."""
+    from safetensors import SafetensorError
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        SafetensorError,
+    ) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        inside = Path(folder) / "llm"
+        hint = f"; there is one in {inside}" if inside.is_dir() else ""
+        raise ValueError(
+            f"{folder} must hold {what} that transformers can open, got: {reason}{hint}"
+        ) from error
+    finally:
+        logging.set_verbosity(before)
+
+
+def refuse_parts(llm: Any, folder: str | Path) -> None:
+    """Raise for a model of several parts, of which text is only one."""
+    if llm.config.get_text_config() is not llm.config:
+        raise ValueError(
+            f"{folder} must hold a language model alone, got {type(llm).__name__}, which has other parts;"
+            " save its language model as a folder of its own"
+        )
 
 
 def refuse_misfit(class_name: str, info: dict[str, Any], folder: str | Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from maya_bridge.decoding.options import DecodeOptions
-from maya_bridge.transcription import check_decode
+from maya_bridge.transcription import HEADS, check_decode
 from maya_encoder.audio import Audio
 from maya_encoder.hypothesis import Hypothesis
 
@@ -43,6 +43,10 @@ class SpeechLLMTranscriber:
 
     def __post_init__(self) -> None:
         check_decode(self.decode)
+        if self.options and self.decode in HEADS:
+            raise ValueError(
+                f"`options` are about the LLM's text, and `decode` is {self.decode}; leave them out"
+            )
         self._decode_options()
 
     def _decode_options(self) -> DecodeOptions:
@@ -55,4 +59,5 @@ class SpeechLLMTranscriber:
         """Load the folder `model`."""
         from maya_bridge.checkpoint import load
 
-        return LoadedSpeechLLM(load(model, device), self.decode, self._decode_options())
+        options = None if self.decode in HEADS else self._decode_options()
+        return LoadedSpeechLLM(load(model, device), self.decode, options)

@@ -27,6 +27,10 @@ HEADS = ("ctc", "rnnt", "tdt")
 DECODES = STRATEGIES + HEADS
 
 
+SILENT = 2e-4
+"""Largest distance between two samples of what is silence by itself: some -80 dB below full scale."""
+
+
 @dataclass(frozen=True)
 class Request:
     """The plain arguments of `SpeechLLM.transcribe`."""
@@ -58,6 +62,7 @@ def transcribe(
     if len(langs) != len(items):
         raise ValueError(f"`langs` must be one or one for each of {len(items)}, got {len(langs)}")
     if request.decode in HEADS:
+        _refuse_unread(request)
         return model.acoustic.transcribe(
             items, langs=langs, batch_size=request.batch_size, head=request.decode
         )
@@ -72,6 +77,15 @@ def transcribe(
             waveforms = [load_audio(items[row], rate) for row in rows]
             found |= zip(rows, job.hypotheses(waveforms, [langs[row] for row in rows]), strict=True)
     return [found[row] for row in range(len(items))]
+
+
+def _refuse_unread(request: Request) -> None:
+    """A head reads nothing of what is said of the LLM's text."""
+    for key in ("options", "cutting"):
+        if getattr(request, key) is not None:
+            raise ValueError(
+                f"`{key}` is about the LLM's text, and `decode` is {request.decode}; leave it out"
+            )
 
 
 def _options(request: Request) -> DecodeOptions:
@@ -169,8 +183,10 @@ class _Job:
         ]
 
     def _is_heard(self, piece: _Piece) -> bool:
-        """Whether a piece is as long as one frame of features."""
-        return len(piece.waveform) >= self.model.acoustic.frontend.hop
+        """Whether a piece is as long as one frame of features, and more than digital silence."""
+        if len(piece.waveform) < self.model.acoustic.frontend.hop:
+            return False
+        return not self.options.silence or float(np.ptp(piece.waveform)) > SILENT
 
     def _speech(self, pieces: list[_Piece], langs: list[str] | None) -> "EncodedSpeech":
         padded, lens = pad_waveforms([piece.waveform for piece in pieces])

@@ -14,7 +14,7 @@ from maya_bridge.decoding.options import DecodeOptions
 from maya_bridge.decoding.result import Decoded
 from maya_bridge.decoding.words import word_times
 from maya_bridge.projectors import ProjectorOutput, UnitStates, valid_mask
-from maya_bridge.prompt import check_window
+from maya_bridge.prompt import check_window, sliding_window
 from maya_encoder.script import LANGS
 
 if TYPE_CHECKING:
@@ -70,7 +70,11 @@ def _searched(
     embeds = projected.speech_embeds[chosen, : int(lens.max())]
     embed = model.llm.get_input_embeddings()
     prompt = model.prompt.build(embed, embeds, lens, heard.langs, hotwords=heard.hotwords)
-    check_window(model.prompt.config, model.llm.config, prompt.inputs_embeds.shape[1])
+    size = prompt.inputs_embeds.shape[1]
+    check_window(model.prompt.config, model.llm.config, size)
+    window = sliding_window(model.llm.config)
+    if window is not None and model.prompt.config.window == "refuse":
+        heard = replace(heard, room=window - size + 1)  # nothing comes behind the last one
     injection: Any = projected.injection
     injected = None
     if injection is not None and units is not None:

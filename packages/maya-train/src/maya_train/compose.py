@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from maya_train.durable import replace_text
 from maya_train.errors import ConfigError
 from maya_train.layers import (
     Layer,
@@ -130,9 +131,7 @@ def reload(path: Path) -> RunConfig:
 def save(cfg: RunConfig, path: Path) -> None:
     """Write `cfg` so that `reload(path)`, or `config=path` on the command line, is the same run."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(OmegaConf.to_yaml(OmegaConf.create(asdict(cfg))), encoding="utf-8")
-    temporary.replace(path)
+    replace_text(path, OmegaConf.to_yaml(OmegaConf.create(asdict(cfg))))
 
 
 def digest(cfg: RunConfig) -> str:
@@ -204,8 +203,21 @@ def _merge(cfg: DictConfig, source: str, layer: DictConfig) -> None:
     try:
         cfg.merge_with(layer)
     except OmegaConfBaseException as error:
-        key = error.full_key or ", ".join(map(str, layer))
-        raise ConfigError(f"{source}: {key}: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"{source}: {_sentence(error, cfg, layer)}") from None
+
+
+def _sentence(error: OmegaConfBaseException, cfg: DictConfig, layer: DictConfig) -> str:
+    """What is wrong with one of a layer's values; OmegaConf names no key where there should be a list."""
+    if error.full_key and "AnyNode is not" in str(error):
+        value = OmegaConf.select(layer, error.full_key)
+        return f"{error.full_key}: must be a list such as [{value}], got {value!r}"
+    if error.full_key:
+        return f"{error.full_key}: {str(error).splitlines()[0]}"
+    for key, value in _flat(OmegaConf.to_container(layer)).items():  # type: ignore[arg-type]
+        own = OmegaConf.select(cfg, key, default=None)
+        if OmegaConf.is_dict(own) and not isinstance(value, dict | None):
+            return f"{key}: has keys of its own, such as {key}.{next(map(str, own), 'name')}, got {value!r}"
+    return f"{', '.join(map(str, layer))}: {str(error).splitlines()[0]}"
 
 
 def _skeleton(layers: list[Layer]) -> DictConfig:

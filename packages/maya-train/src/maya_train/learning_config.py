@@ -27,6 +27,9 @@ class OptimConfig:
     def __post_init__(self) -> None:
         """Refuse impossible numbers."""
         _at_least("warmup_steps", self.warmup_steps, 0)
+        _at_least("weight_decay", self.weight_decay, 0)
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"`betas` must be two numbers from 0 to below 1, got {list(self.betas)}")
         _within("min_lr_ratio", self.min_lr_ratio, 0.0, 1.0)
         if not 0 < self.decay_share <= 1:
             raise ValueError(f"`decay_share` must be above 0 and at most 1, got {self.decay_share}")

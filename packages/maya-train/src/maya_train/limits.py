@@ -3,7 +3,7 @@
 
 def at_least(key: str, value: float, least: float) -> None:
     """Refuse a value below the least one."""
-    if value < least:
+    if not value >= least:  # nor NaN
         raise ValueError(f"`{key}` must be {least} or more, got {value}")
 
 

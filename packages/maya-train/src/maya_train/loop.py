@@ -22,6 +22,7 @@ from maya_data.loading.batch import Batch
 from maya_data.loading.stream import LoaderProcessDied
 from maya_train.counters import Counters as Counters
 from maya_train.faults import hang
+from maya_train.faults.broken_weights import refuse_broken
 from maya_train.faults.guard import Guard
 from maya_train.faults.memory import Overrun
 from maya_train.faults.skips import Diverged as Diverged
@@ -270,6 +271,7 @@ class Trainer:
     def _save(self) -> None:
         if not self._state.is_saved(self.counters.step):
             self._at(hang.SAVING)
+            refuse_broken(self.fabric, self._module.module, self.counters.step)
             self._count_wall()
             self._state.save(self.counters.step, asdict(self.counters))
 

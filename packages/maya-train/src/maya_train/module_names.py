@@ -1,7 +1,8 @@
 """The modules of a run by their names: which there are, which train, what the loss of each head weighs."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
+from math import inf
 from typing import NamedTuple
 
 LANGUAGE_PROMPT = "language_prompt"
@@ -23,12 +24,12 @@ class HeadLoss(NamedTuple):
         return round(self.begin * total)
 
 
-def check_names(train: Iterable[str], rates: Collection[str], heads: Collection[str]) -> None:
+def check_names(train: Sequence[str], rates: Mapping[str, float], heads: Collection[str]) -> None:
     """Refuse modules that `train` or `lr` name and that are not there, and those that train without a rate.
 
     Args:
         train: names of modules that train.
-        rates: names of modules that have a rate.
+        rates: peak learning rates by the names of modules.
         heads: names of the heads; empty where they are not known, which leaves them unchecked.
 
     Raises:
@@ -38,7 +39,11 @@ def check_names(train: Iterable[str], rates: Collection[str], heads: Collection[
     for module in rates:
         if heads and module not in known:
             raise ValueError(f"`lr` knows the modules {', '.join(known)}, got {module!r}")
+        if not 0 <= rates[module] < inf:
+            raise ValueError(f"`lr.{module}` must be 0 or more and finite, got {rates[module]}")
     for module in train:
+        if train.count(module) > 1:
+            raise ValueError(f"`train` names {module!r} twice; once is enough")
         if heads and module not in known:
             raise ValueError(f"`train` names {module!r}, but `heads` has only {', '.join(heads)}")
         if module not in rates:

@@ -35,10 +35,11 @@ def torchrun_handler() -> Callable[[Any], Any]:
     """Check the run that this launcher is about to start; return a rendezvous handler that nobody wants."""
     command = script_arguments(sys.argv)
     if command is not None and "RANK" not in os.environ:
-        from maya_train.cli import prepare_or_exit
+        from maya_train.cli import STARTED_BY, prepare_or_exit
 
         prepare_or_exit(command, {**os.environ, **torchrun_environment(sys.argv)})
         pass_on_signals()
+        os.environ[STARTED_BY] = str(os.getpid())  # a worker ends with this launcher, however that dies
         sys.excepthook = partial(leave_as_the_workers_did, sys.excepthook)
     return _no_rendezvous
 
@@ -54,7 +55,7 @@ def check_folders(runs: "Sequence[RunConfig]") -> None:
         if (folder / "DONE").is_file():
             continue
         try:
-            _try_to_write(folder)
+            try_to_write(folder)
         except OSError as error:
             reason = error.strerror or str(error)
             raise LaunchError(
@@ -63,7 +64,19 @@ def check_folders(runs: "Sequence[RunConfig]") -> None:
             ) from None
 
 
-def _try_to_write(folder: Path) -> None:
+def check_out(out: Path) -> None:
+    """Refuse a file that a command could not write at its end, before its work.
+
+    Raises:
+        LaunchError: nothing can be written in its folder.
+    """
+    try:
+        try_to_write(out.parent)
+    except OSError as error:
+        raise LaunchError(f"--out: {out} cannot be written ({error.strerror or error})") from None
+
+
+def try_to_write(folder: Path) -> None:
     """Write a file without a name into the folder, or into the nearest one above it that is there."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     with tempfile.TemporaryFile(dir=there) as file:

@@ -12,12 +12,14 @@ from typing import Any, Literal
 from maya_train.acoustic_sections import FrontendConfig as FrontendConfig
 from maya_train.acoustic_sections import LanguagePromptConfig as LanguagePromptConfig
 from maya_train.acoustic_sections import SpecAugmentConfig as SpecAugmentConfig
+from maya_train.best import check_best
 from maya_train.data_config import DataConfig as DataConfig
 from maya_train.faults_config import FaultsConfig as FaultsConfig
 from maya_train.learning_config import AverageConfig as AverageConfig
 from maya_train.learning_config import CorruptionConfig as CorruptionConfig
 from maya_train.learning_config import OptimConfig as OptimConfig
 from maya_train.limits import at_least as _at_least
+from maya_train.limits import within as _within
 from maya_train.module_names import LANGUAGE_PROMPT, check_names, head_losses
 from maya_train.stage_checks import check_stage
 from maya_train.stage_config import DistillConfig as DistillConfig
@@ -72,6 +74,10 @@ UNUSED: dict[str, tuple[str, ...]] = {
     "speech_llm": (),
 }
 """Task -> keys that it never reads: emptied after checking, so that they cannot change a stage's digest."""
+
+
+MAX_SEED = 2**32 - 1
+"""What numpy takes."""
 
 
 @dataclass(kw_only=True)
@@ -210,15 +216,28 @@ class RunConfig:
         for name in self.loggers:
             if name not in LOGGERS:
                 raise ValueError(f"`loggers` has {name!r}; there are: {', '.join(LOGGERS)}")
-        _at_least("keep_best", self.keep_best, 0)
-        _at_least("grad_clip", self.grad_clip, 0)
+        for key in ("keep_best", "grad_clip", "cache_gib"):
+            _at_least(key, getattr(self, key), 0)
+        _within("seed", self.seed, 0, MAX_SEED)
+        check_best(self)
+        self._check_folders()
         self._check_modules()
         check_stage(self)
         _check_langs("langs", self.langs)
         _check_langs("data.langs", self.data.langs or ())
+        self._check_cache()
+
+    def _check_folders(self) -> None:
+        for key in ("run_dir", "out_dir"):
+            if (path := str(getattr(self, key))).startswith("~"):
+                raise ValueError(f"`{key}` is taken as it stands; write the whole path, got {path}")
+
+    def _check_cache(self) -> None:
         for module in ("encoder", LANGUAGE_PROMPT):
             if self.cache_encoder and module in self.train:
-                raise ValueError(f"`cache_encoder` needs a frozen {module}, but this stage trains it")
+                raise ValueError(
+                    f"`cache_encoder` needs a frozen {module}, but this stage trains it; set it to false"
+                )
         if self.cache_encoder and self.data.changes_audio:
             raise ValueError(
                 "`cache_encoder` keeps one output an utterance; unset data.speeds and data.noise"

@@ -21,6 +21,7 @@ from maya_train import compose, provenance
 from maya_train.build import build_acoustic, build_task
 from maya_train.checkpoints.folders import latest
 from maya_train.data_plan import pin_quarantine
+from maya_train.durable import replace_text, sync_files
 from maya_train.errors import ConfigError
 from maya_train.initial import open_initial
 from maya_train.locks import only_writer
@@ -61,7 +62,7 @@ def run_stage(cfg: RunConfig, fabric: Fabric, capabilities: Capabilities) -> Cou
         if data is not None:
             data.plan.num_steps(fabric.world_size)
         identity = identify(cfg, data)
-    if (out_dir / DONE).is_file():
+    if is_finished(out_dir):
         refuse_other_run(cfg, identity)
         _say(fabric, f"{cfg.stage}: finished before, see {out_dir}")
         return None
@@ -72,6 +73,15 @@ def run_stage(cfg: RunConfig, fabric: Fabric, capabilities: Capabilities) -> Cou
         if data is None:
             return _begin(cfg, fabric, identity, started)
         return _train(cfg, fabric, capabilities, data, identity, started)
+
+
+def is_finished(out_dir: Path) -> bool:
+    """Whether a stage has ended here and its model is still there; a torn mark does not count."""
+    try:
+        json.loads((out_dir / DONE).read_text(encoding="utf-8"))["identity"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return (out_dir / "model" / "config.yaml").is_file()
 
 
 def _begin(cfg: RunConfig, fabric: Fabric, identity: Identity, started: float) -> Counters:
@@ -86,6 +96,7 @@ def _begin(cfg: RunConfig, fabric: Fabric, identity: Identity, started: float) -
         opened = None if cfg.init is None else cfg.init.path
         made_by = {"recipe": cfg.recipe, "stage": cfg.stage, "init": opened}
         checkpoint.save(model, out_dir / "model", extra_config={"made_by": made_by})
+        sync_files(out_dir / "model")
         counters.wall_seconds = time.perf_counter() - started
         _write_json(out_dir / DONE, _record(identity, counters))
     fabric.barrier()
@@ -123,6 +134,7 @@ def _train(
     with handed_on(task, keeps=fabric.is_global_zero):
         if fabric.is_global_zero:
             task.save(out_dir / "model")
+            sync_files(out_dir / "model")
     if fabric.is_global_zero:
         counters.wall_seconds += time.perf_counter() - fitted
         _write_json(out_dir / DONE, _record(identity, counters))
@@ -164,7 +176,10 @@ def refuse_other_run(cfg: RunConfig, identity: Identity) -> None:
     started = (out_dir / DONE).is_file() or latest(out_dir / "checkpoints") is not None
     if not started or not (out_dir / IDENTITY).is_file():
         return
-    saved = json.loads((out_dir / IDENTITY).read_text(encoding="utf-8"))
+    try:
+        saved = json.loads((out_dir / IDENTITY).read_text(encoding="utf-8"))
+    except ValueError:  # torn: written anew by this run
+        return
     if saved == identity:
         return
     state = "a finished" if (out_dir / DONE).is_file() else "an unfinished"
@@ -185,7 +200,9 @@ def _changed_keys(cfg: RunConfig) -> str:
     names = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     if not names:
         return "its config differs"
-    return f"{names[0]} was {old.get(names[0])}, is {new.get(names[0])}"
+    changed = f"{names[0]} was {old.get(names[0])}, is {new.get(names[0])}"
+    batches = "devices * num_nodes * grad_accum"
+    return f"{changed}: set grad_accum so that the product stays" if names[0] == batches else changed
 
 
 def _parent_digest(model: Path) -> str:
@@ -228,9 +245,7 @@ def _record(identity: Identity, counters: Counters) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    part.replace(path)
+    replace_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def _say(fabric: Fabric, text: str) -> None:

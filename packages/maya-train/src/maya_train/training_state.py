@@ -12,6 +12,7 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from maya_train import batch_statistics
+from maya_train.best import score_of
 from maya_train.checkpoints import BrokenCheckpoint, folders
 from maya_train.checkpoints.contents import Contents, load_own
 from maya_train.checkpoints.engine import EngineContents
@@ -180,27 +181,3 @@ def _refuse_averages(cfg: RunConfig, module: nn.Module) -> None:
             raise ConfigError(
                 f"stage {cfg.stage}: `average.{key}` is not offered under this DeepSpeed strategy"
             )
-
-
-def score_of(scores: Mapping[str, Any], by: str) -> float:
-    """The number in a validation's record that says how good it was, the lower the better.
-
-    Args:
-        scores: the record.
-        by: `wer` or `cer`, the mean over all heads, or a path into the record such as `wer.ctc.hi`.
-
-    Raises:
-        ValueError: there is no such number.
-    """
-    mean = scores.get("mean", {})
-    if by in ("wer", "cer") and mean:
-        return float(sum(rates[by] for rates in mean.values()) / len(mean))
-    found: Any = scores
-    for key in by.split("."):
-        if not isinstance(found, Mapping) or key not in found:
-            have = ", ".join(map(str, found)) if isinstance(found, Mapping) else "a number"
-            raise ValueError(f"`best_by`: {by}: a validation has no {key!r} there, but: {have}")
-        found = found[key]
-    if not isinstance(found, (int, float)) or isinstance(found, bool):
-        raise ValueError(f"`best_by`: {by} is no number in a validation, but {found!r}")
-    return float(found)

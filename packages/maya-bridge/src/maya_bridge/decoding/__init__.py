@@ -57,6 +57,8 @@ class Heard:
     """What the prompt of each row names."""
     max_tokens: Sequence[int] | None = None
     """Tokens that end each text, in place of what duration and language give."""
+    room: int | None = None
+    """Tokens that no text may pass, whatever the others say."""
 
     def part(self, rows: Sequence[int]) -> "Heard":
         """Return what is known of some of the utterances."""
@@ -66,6 +68,7 @@ class Heard:
             None if self.evidence is None else self.evidence.part(rows),
             None if self.hotwords is None else [self.hotwords[row] for row in rows],
             None if self.max_tokens is None else [self.max_tokens[row] for row in rows],
+            self.room,
         )
 
 
@@ -138,6 +141,8 @@ def _task(llm: Any, tokenizer: LLMTokenizer, heard: Heard, options: DecodeOption
     if caps is None:
         sizes = zip(heard.durations, langs, drafts, strict=True)
         caps = [options.max_tokens(seconds, lang, tokenizer, size) for seconds, lang, size in sizes]
+    if heard.room is not None:
+        caps = [min(cap, heard.room) for cap in caps]
     allowed = None
     if options.script == "native":
         allowed = allowed_in_batch(tokenizer, langs, llm.get_output_embeddings().weight.shape[0])

@@ -93,20 +93,3 @@ def stamp_of(path: Path) -> Stamp:
         while data := file.read(CHUNK):
             size, crc = size + len(data), crc32(data, crc)
     return Stamp(size, crc)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file and wait until the disk has it."""
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the names in `folder`."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from maya_train.checkpoints.files import Stamp, stamp_of, sync_folder, write_text
+from maya_train.checkpoints.files import Stamp, stamp_of
+from maya_train.durable import sync_folder, write_text
 
 COMPLETE = "COMPLETE"
 FORMAT = 2

@@ -22,11 +22,16 @@ def main(arguments: Sequence[str]) -> int:
     """Calibrate, write the table, say how to use it."""
     from maya_train.cli import split_arguments
     from maya_train.compose import compose
+    from maya_train.errors import ConfigError
+    from maya_train.preflight import check_out
 
     chosen, rest = options().parse_known_args(arguments)
     runs = compose(*split_arguments(rest))
     run = one_stage(runs)
     out = chosen.out or Path(run.out_dir) / "buckets.json"
+    check_out(out)
+    if chosen.budget is not None and not chosen.budget > 0:
+        raise ConfigError(f"--budget must be more than 0 GiB, got {chosen.budget}")
     measure(run, chosen, out)
     print(f"wrote {out}; train with: stage={run.stage} data.buckets_file={out}")
     return 0

@@ -22,10 +22,12 @@ def main(arguments: Sequence[str]) -> int:
     """Score, write the list, show what became of each language."""
     from maya_train.cli import split_arguments
     from maya_train.compose import compose
+    from maya_train.preflight import check_out
 
     chosen, rest = options().parse_known_args(arguments)
     run = one_stage(compose(*split_arguments(rest)))
     out = chosen.out or Path(run.out_dir) / "keep.parquet"
+    check_out(out)
     score(run, out)
     print(f"wrote {out} and {out.with_suffix('.json').name}; train on it with data.keep={out}")
     return 0
