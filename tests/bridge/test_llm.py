@@ -8,6 +8,7 @@ from transformers import Gemma3Config, Gemma3ForConditionalGeneration, GPT2Confi
 
 from maya_bridge import gguf
 from maya_bridge.llm import LLMConfig, keep_layers, load_llm
+from maya_bridge.text_side import LLMTokenizer
 
 TINY = {"source": "tiny", "hidden_size": 16, "num_heads": 2}
 
@@ -28,6 +29,7 @@ def folder(tmp_path):
         ({"num_layers": 0}, "`num_layers` must be 1 or more, got 0"),
         ({"loss_impl": "fast"}, "`loss_impl` must be one of auto, torch, chunked, liger, got fast"),
         ({"gguf_file": "a.gguf"}, "`gguf_file` needs source gguf, got folder"),
+        ({"source": "tiny", "num_kv_heads": 3}, "`num_kv_heads` must divide 4 heads, got 3"),
         ({"source": "tiny", "hidden_size": 36}, "`hidden_size` must be an even multiple of 4 heads, got 36"),
     ],
 )
@@ -189,3 +191,10 @@ def test_each_llm_has_a_config_that_is_read(name):
     assert config.dtype != "float16"
     assert config.hub == (name in ("gemma3_1b", "gemma2_2b"))
     assert config.special_rows == name.startswith("gemma")
+
+
+def test_a_tokenizer_of_more_tokens_than_the_llm_has_is_refused():
+    _, tokenizer = load_llm(LLMConfig(**TINY), "abc ")
+
+    with pytest.raises(ValueError, match=r"must be the LLM's own, got special id \d+ of 3 rows"):
+        LLMTokenizer(tokenizer.hf, "native", 3)

@@ -310,3 +310,21 @@ def test_help_of_every_command_comes_before_anything_heavy_is_imported():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("\nset()\n"), done.stdout[-200:]
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        (UNDER_FABRIC | {"LT_DEVICES": "abc"}, "--devices must be a whole number of 1 or more, got abc"),
+        (UNDER_FABRIC | {"LT_DEVICES": "0"}, "--devices must be a whole number of 1 or more, got 0"),
+        (UNDER_FABRIC | {"LT_NUM_NODES": "x"}, "--num-nodes must be a whole number of 1 or more, got x"),
+        (
+            {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "3"},
+            "WORLD_SIZE=3 is no multiple of LOCAL_WORLD_SIZE=2: give torchrun",
+        ),
+        ({"SLURM_NTASKS": "many"}, "SLURM_NTASKS must be a whole number of 1 or more, got many"),
+    ],
+)
+def test_numbers_of_a_launcher_that_are_none_are_one_sentence(environ, told):
+    with pytest.raises(LaunchError, match=told):
+        settled(**environ)

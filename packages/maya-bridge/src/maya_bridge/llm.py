@@ -93,6 +93,8 @@ class LLMConfig:
             raise ValueError(
                 f"`hidden_size` must be an even multiple of {self.num_heads} heads, got {self.hidden_size}"
             )
+        if self.source == "tiny" and self.num_heads % self.num_kv_heads:
+            raise ValueError(f"`num_kv_heads` must divide {self.num_heads} heads, got {self.num_kv_heads}")
 
 
 def load_llm(config: LLMConfig, characters: Sequence[str] = ()) -> "tuple[PreTrainedModel, LLMTokenizer]":

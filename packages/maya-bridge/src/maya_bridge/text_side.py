@@ -55,6 +55,9 @@ class LLMTokenizer:
         missing = [token for token in SPECIAL_TOKENS if self._backend.token_to_id(token) is None]
         if missing:
             raise ValueError(f"the LLM's tokenizer must know {missing[0]}; see maya_bridge.spare_tokens")
+        last = max(map(self.special_id, SPECIAL_TOKENS))
+        if num_rows is not None and last >= num_rows:
+            raise ValueError(f"the tokenizer must be the LLM's own, got special id {last} of {num_rows} rows")
         self.bos_id = self._named_id("bos_token")
         self.eos_id = self._named_id("eos_token")
         self.pad_id = self._named_id("pad_token")

@@ -10,6 +10,17 @@ FOUND_BY = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
 """How machines whose processes nobody else starts find each other."""
 
 
+def whole_number(name: str, text: str) -> int:
+    """The number that a launcher gives under this name.
+
+    Raises:
+        LaunchError: it is none, or less than 1.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise LaunchError(f"{name} must be a whole number of 1 or more, got {text}")
+    return int(text)
+
+
 def started_by(environ: Mapping[str, str]) -> str | None:
     """The program that has started all processes of this run, besides `fabric run`."""
     if "TORCHELASTIC_RUN_ID" in environ:
@@ -28,9 +39,14 @@ def processes(environ: Mapping[str, str]) -> dict[str, int]:
     if starter is None:
         return {}
     if starter == "torchrun":  # without this, each process would train alone
-        local = int(environ["LOCAL_WORLD_SIZE"])
-        return {"devices": local, "num_nodes": int(environ["WORLD_SIZE"]) // local}
-    asked = int(environ["SLURM_NTASKS"])
+        local, world = (whole_number(key, environ[key]) for key in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+        if world % local:
+            raise LaunchError(
+                f"WORLD_SIZE={world} is no multiple of LOCAL_WORLD_SIZE={local}: give torchrun as many"
+                " processes on each machine"
+            )
+        return {"devices": local, "num_nodes": world // local}
+    asked = whole_number("SLURM_NTASKS", environ["SLURM_NTASKS"])
     if "SLURM_STEP_NUM_TASKS" not in environ and asked > 1:
         raise LaunchError(
             f"SLURM_NTASKS={asked}, but srun has not started this process: it would wait for the others;"

@@ -58,7 +58,7 @@ def check_plans(runs: Sequence[RunConfig]) -> None:
             config = plan_config(run)
             if config.buckets_file is not None:
                 read_buckets(config.buckets_file)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise ConfigError(f"stage {run.stage}: data: {error}") from None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
-from maya_train.cluster import check_meeting, num_started, processes, started_by
+from maya_train.cluster import check_meeting, num_started, processes, started_by, whole_number
 from maya_train.cluster import rank as rank
 from maya_train.errors import LaunchError
 from maya_train.schema import Precision, RunConfig
@@ -194,7 +194,7 @@ def _from_launcher(environ: Mapping[str, str], by_cli: bool) -> dict[str, Any]:
     if by_cli:
         values: dict[str, Any] = {key: ALIASES.get(value, value) for key, value in given.items()}
         values["devices"] = _count(given.get("devices", "1"))
-        values["num_nodes"] = int(given.get("num_nodes", "1"))
+        values["num_nodes"] = whole_number("--num-nodes", given.get("num_nodes", "1"))
         return values
     return dict(processes(environ))
 
@@ -205,7 +205,7 @@ def _count(devices: str) -> int | None:
         return None
     if "," in devices:
         return len([part for part in devices.strip("[]").split(",") if part.strip()])
-    return int(devices)
+    return whole_number("--devices", devices)
 
 
 def _conflict(key: str, config: object, launcher: object, starter: str) -> str:
