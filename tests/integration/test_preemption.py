@@ -14,17 +14,23 @@ def steps(out_dir: Path) -> list[int]:
     return [line["step"] for line in map(json.loads, lines) if "loss" in line]
 
 
-def test_sigusr1_to_the_launcher_saves_and_ends_with_75(quick_demo, run, start, tmp_path):
+def begun(start, quick_demo, out_dir, port):
+    """Two processes under `fabric run` that have taken some steps."""
     command = (
-        *("fabric", "run", RUN, "--accelerator", "cpu", "--devices", "2", "--main-port", "29533"),
-        *("recipe=demo_quick", "stage=encoder", f"run_dir={quick_demo}", f"out_dir={tmp_path}/run"),
+        *("fabric", "run", RUN, "--accelerator", "cpu", "--devices", "2", "--main-port", port),
+        *("recipe=demo_quick", "stage=encoder", f"run_dir={quick_demo}", f"out_dir={out_dir}"),
         *("loss.rnnt_from=0", "valid_every=0", "data.sync_width=2", "save_every=1000", "threads=1"),
     )
     process, until = start(*command, "max_steps=4000"), time.monotonic() + 120
-    while len(steps(tmp_path / "run")) < 3:
+    while len(steps(out_dir)) < 3:
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < until
         time.sleep(0.05)
+    return process
+
+
+def test_sigusr1_to_the_launcher_saves_and_ends_with_75(quick_demo, start, tmp_path):
+    process = begun(start, quick_demo, tmp_path / "run", "29533")
     process.send_signal(signal.SIGUSR1)
 
     assert process.wait(60) == 75
@@ -34,17 +40,8 @@ def test_sigusr1_to_the_launcher_saves_and_ends_with_75(quick_demo, run, start, 
     assert steps(tmp_path / "run")[-1] == reached  # nobody was left behind
 
 
-def test_a_launcher_that_is_killed_leaves_no_process_behind(quick_demo, run, start, tmp_path):
-    command = (
-        *("fabric", "run", RUN, "--accelerator", "cpu", "--devices", "2", "--main-port", "29535"),
-        *("recipe=demo_quick", "stage=encoder", f"run_dir={quick_demo}", f"out_dir={tmp_path}/run"),
-        *("loss.rnnt_from=0", "valid_every=0", "data.sync_width=2", "save_every=1000", "threads=1"),
-    )
-    process, until = start(*command, "max_steps=4000"), time.monotonic() + 120
-    while len(steps(tmp_path / "run")) < 2:
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < until
-        time.sleep(0.05)
+def test_a_launcher_that_is_killed_leaves_no_process_behind(quick_demo, start, tmp_path):
+    process = begun(start, quick_demo, tmp_path / "run", "29535")
     process.kill()
     process.wait(60)
 

@@ -178,8 +178,7 @@ def largest(
         first: where to begin; a good guess saves trials.
     """
     tried: list[Measured] = []
-    low: Measured | None = None
-    high = most + 1  # too much, as far as is known
+    low, high = None, most + 1  # what fits, and what is too much, as far as is known
 
     def fits(size: int) -> Measured | None:
         if size > max((one.size for one in tried), default=size) and _expected(tried, size) > FAR * budget:

@@ -55,7 +55,7 @@ def check_folders(runs: "Sequence[RunConfig]") -> None:
         if (folder / "DONE").is_file():
             continue
         try:
-            try_to_write(folder)
+            _try_to_write(folder)
         except OSError as error:
             reason = error.strerror or str(error)
             raise LaunchError(
@@ -71,12 +71,12 @@ def check_out(out: Path) -> None:
         LaunchError: nothing can be written in its folder.
     """
     try:
-        try_to_write(out.parent)
+        _try_to_write(out.parent)
     except OSError as error:
         raise LaunchError(f"--out: {out} cannot be written ({error.strerror or error})") from None
 
 
-def try_to_write(folder: Path) -> None:
+def _try_to_write(folder: Path) -> None:
     """Write a file without a name into the folder, or into the nearest one above it that is there."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     with tempfile.TemporaryFile(dir=there) as file:
